@@ -1,0 +1,61 @@
+"""`onward`: the table of commands, and what happens to errors.
+
+Commands are import paths, loaded only when called, so that `onward --help` loads no numerical library.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from cyclopts import App
+
+from onward.cli.common import print_error
+from onward.errors import OnwardError
+
+app = App(
+    name="onward",
+    help="From an event log to a live recommender: prepare, train, evaluate honestly, recommend.",
+    version_flags=["--version"],
+)
+COMMANDS = {
+    "prepare": "Turn an event table into a dataset folder.",
+    "train": "Train one model on a dataset.",
+    "evaluate": "Measure a trained model on the validation or test part.",
+    "compare": "Compare runs: a table with intervals and paired tests, and an HTML report.",
+    "recommend": "Recommend items for a user, a typed history, or everyone.",
+    "export": "Write the bundle that serving loads.",
+    "models": "List the models.",
+    "doctor": "Say what this machine has.",
+    "demo": "The whole path on MovieLens-100K, in a few minutes.",
+}
+for _name, _help in COMMANDS.items():
+    app.command(f"onward.cli.{_name}:{_name}", name=_name, help=_help)
+
+data = App(name="data", help="Public data sets by name, and what is inside a dataset folder.")
+for _name, _help in {
+    "list": "Public data sets that can be had by name.",
+    "get": "Fetch a public data set and verify it.",
+    "describe": "Show the columns and counts of a dataset folder.",
+    "audit": "Find leaks and traps in a dataset, for one protocol.",
+}.items():
+    data.command(f"onward.cli.data_{_name}:data_{_name}", name=_name, help=_help)
+app.command(data)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0, 2 for bad input, 1 for failure, 130 after Ctrl-C."""
+    given = sys.argv[1:] if arguments is None else arguments
+    try:
+        app(given, exit_on_error=True, print_error=True, result_action="return_value")
+    except OnwardError as error:
+        if "--json" in given:
+            print(json.dumps({"error": {"code": error.code, "message": error.message, "hint": error.hint}}))
+        print_error(error.message, error.hint)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print_error("stopped by Ctrl-C")
+        return 130
+    except SystemExit as stop:  # a usage error, already printed
+        return 0 if not stop.code else 2
+    return 0

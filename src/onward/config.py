@@ -1,0 +1,160 @@
+"""Settings of one run: frozen, complete, strict. TOML in, resolved TOML out.
+
+`Config` is the base of every settings class, each model's own among them. Unknown keys are errors.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from onward.errors import ConfigError, unknown
+
+Protocol = Literal["last", "time", "users", "all"]
+
+
+class Config(BaseModel):
+    """Base of all settings: immutable, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], where: str = "") -> Self:
+        """Build from plain values. Raises ConfigError that names the key, its value and the choices."""
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise ConfigError(_explain(error, cls, where)) from None
+
+
+def _explain(error: ValidationError, cls: type[BaseModel], where: str) -> str:
+    lines = []
+    for problem in error.errors():
+        path = [str(part) for part in problem["loc"]]
+        key = ".".join(([where] if where else []) + path)
+        if problem["type"] == "extra_forbidden":
+            owner = _owner(cls, path[:-1])
+            lines.append(f"{unknown('setting', path[-1], owner.model_fields)} (at {key})")
+        else:
+            lines.append(f"{key} = {problem['input']!r}: {problem['msg'].lower()}")
+    return "; ".join(lines)
+
+
+def _owner(cls: type[BaseModel], path: list[str]) -> type[BaseModel]:
+    for part in path:
+        inner = cls.model_fields[part].annotation if part in cls.model_fields else None
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            cls = inner
+    return cls
+
+
+class SplitConfig(Config):
+    """How events are divided into training, validation and test (ARCHITECTURE.md, Evaluation)."""
+
+    protocol: Protocol = "time"
+    """`last`: each user's last two events; `time`: a cut in time; `users`: held-out users; `all`: no test."""
+    valid_share: float = Field(0.1, gt=0, lt=0.5)
+    """Share of the events (`time`) or users (`users`) that validate."""
+    test_share: float = Field(0.1, gt=0, lt=0.5)
+    """Share of the events (`time`) or users (`users`) that test."""
+    valid_from: int | None = None
+    """`time` only: first instant of validation, microseconds UTC; found from the shares when absent."""
+    test_from: int | None = None
+    """`time` only: first instant of the test, microseconds UTC; found from the shares when absent."""
+    seed: int = Field(0, ge=0)
+    """Chooses the held-out users of `users`."""
+    refit: bool = False
+    """Train on training + validation; the test part stays the same."""
+
+
+class TrainConfig(Config):
+    """What the training loop does. Used by trainable models only."""
+
+    epochs: int = Field(100, ge=1)
+    """Passes over the training sequences, at most."""
+    batch_tokens: int = Field(4096, ge=16)
+    """Real positions a batch holds, about: long histories make small batches, short ones large."""
+    learning_rate: float = Field(1e-3, gt=0)
+    """Peak step size of AdamW."""
+    schedule: Literal["constant", "cosine", "linear", "plateau"] = "cosine"
+    """Decay after warm-up; `plateau` divides by 4 when validation stops improving."""
+    warmup_steps: int = Field(100, ge=0)
+    """Steps of linear warm-up from zero."""
+    weight_decay: float = Field(0.0, ge=0)
+    """Decoupled weight decay of AdamW, on matrices only (never on biases, gains and embeddings)."""
+    clip_norm: float = Field(1.0, gt=0)
+    """Gradients are scaled down to this global norm."""
+    patience: int = Field(10, ge=1)
+    """Validations without improvement before stopping."""
+    validate_every: float = Field(1.0, gt=0)
+    """Epochs between validations."""
+    monitor: str = "ndcg@10"
+    """Metric on the validation part that picks the best checkpoint; `-mse` style names are minimised."""
+
+
+class RunConfig(Config):
+    """Everything that determines one run's result."""
+
+    format: Literal["onward.run/1"] = "onward.run/1"
+    """Format and version of this file."""
+    seed: int = Field(0, ge=0)
+    """Of initial weights, order of batches and dropout."""
+    dataset: str = ""
+    """Content hash of the dataset that was trained on."""
+    split: SplitConfig = SplitConfig()
+    """What was trained on, validated and tested."""
+    train: TrainConfig = TrainConfig()
+    """The training loop."""
+    model: dict[str, Any] = {}
+    """`name`, and the settings of that model's own Config, all of them once resolved."""
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file. Raises ConfigError naming the file, and the place where it can't be read."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"no such file: {path}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 (byte {error.start})") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+
+
+def dump_toml(config: Config) -> str:
+    """The whole configuration as TOML; absent (None) values are left out."""
+    import tomli_w
+
+    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
+
+
+def apply_settings(values: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]:
+    """Overlay `key.path=value` settings on nested values; a value is TOML, or else plain text."""
+    merged = _copy(values)
+    for setting in settings:
+        path, found, text = setting.partition("=")
+        if not found or not path.strip():
+            raise ConfigError(f"--set {setting!r} is not of the form key=value", "for example --set train.epochs=20")
+        keys = path.strip().split(".")
+        inner = merged
+        for key in keys[:-1]:
+            inner = inner.setdefault(key, {})
+            if not isinstance(inner, dict):
+                raise ConfigError(f"--set {setting!r}: '{key}' is a value, not a group of settings")
+        inner[keys[-1]] = _value(text.strip())
+    return merged
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"v = {text}")["v"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _copy(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _copy(value) if isinstance(value, Mapping) else value for key, value in values.items()}

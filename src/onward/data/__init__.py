@@ -1,0 +1,1 @@
+"""Event tables in, prepared data sets, splits and batches out."""

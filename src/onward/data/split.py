@@ -1,0 +1,209 @@
+"""Splits: which events train, which are predicted in validation and test, and from what history.
+
+Every protocol trains on a prefix of each user's history, so a split is one position a user and, for each
+part, one request a row: the history that is known and the events to predict (ARCHITECTURE.md, Evaluation).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from onward.config import SplitConfig
+from onward.data.sequences import Histories, Ints
+from onward.errors import ConfigError, DataError
+
+
+@dataclass(frozen=True)
+class Part:
+    """Requests of one part: row i asks for positions `target_start[i]` to `target_end[i]` (one event or one group).
+
+    The history is positions `history_start[i]` to `history_end[i]`. All (R,) int64.
+    """
+
+    user: Ints
+    history_start: Ints
+    history_end: Ints
+    target_start: Ints
+    target_end: Ints
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def requests(self, data: Histories) -> Histories:
+        """The histories that are known, with the targets' time as the time of the request."""
+        at = data.time[self.target_start] if data.time is not None else None
+        return replace(data, start=self.history_start, end=self.history_end, at=at)
+
+    def targets(self, data: Histories) -> Histories:
+        """The events to predict, one window a request."""
+        return replace(data, start=self.target_start, end=self.target_end, at=None)
+
+
+@dataclass(frozen=True)
+class Split:
+    """A data set divided. `config` is resolved: cuts in time are filled in.
+
+    Attributes:
+        train_end: (U,) int64; user u trains on positions `data.start[u]` to `train_end[u]`.
+        too_short: users with too few events to be predicted; they only train.
+    """
+
+    config: SplitConfig
+    train_end: Ints
+    valid: Part
+    test: Part
+    too_short: int
+
+    def training(self, data: Histories) -> Histories:
+        """The training events of every user (no copy)."""
+        return replace(data, end=self.train_end)
+
+
+def split(data: Histories, config: SplitConfig) -> Split:
+    """Divide the histories of all users.
+
+    Raises:
+        ConfigError: `time` without times, or cuts that leave a part empty.
+        DataError: no user is long enough to be predicted.
+    """
+    if config.refit and config.protocol == "all":
+        raise ConfigError("refit has no meaning with protocol 'all'", "leave --refit out")
+    made = {"last": _last, "time": _time, "users": _users, "all": _all}[config.protocol](data, config)
+    return _refit(data, made) if config.refit else made
+
+
+def _groups_of(data: Histories, positions: Ints) -> tuple[Ints, Ints]:
+    """First and one-past-last position of the group that each position lies in."""
+    if "group" not in data.columns:
+        return positions, positions + 1
+    group, owner = data.groups(), _owner(data)
+    change = np.flatnonzero((np.diff(group) != 0) | (np.diff(owner) != 0)) + 1
+    starts = np.concatenate([[0], change])
+    ends = np.concatenate([change, [len(group)]])
+    which = np.searchsorted(starts, positions, side="right") - 1
+    return starts[which], ends[which]
+
+
+def _owner(data: Histories) -> Ints:
+    """User of every position of the columns."""
+    rows, positions = data.positions()
+    owner = np.zeros(len(data.item), dtype=np.int64)
+    owner[positions] = rows
+    return owner
+
+
+def _part(data: Histories, user: Ints, history_end: Ints, target_start: Ints, target_end: Ints) -> Part:
+    return Part(user, data.start[user], history_end, target_start, target_end)
+
+
+def _last(data: Histories, config: SplitConfig) -> Split:
+    nonempty = np.flatnonzero(data.lengths > 0)
+    test_start, test_end = _groups_of(data, data.end[nonempty] - 1)
+    has_valid = test_start > data.start[nonempty]
+    user, test_start, test_end = nonempty[has_valid], test_start[has_valid], test_end[has_valid]
+    valid_start, valid_end = _groups_of(data, test_start - 1)
+    long = valid_start > data.start[user]
+    user, test_start, test_end = user[long], test_start[long], test_end[long]
+    valid_start, valid_end = valid_start[long], valid_end[long]
+    if not len(user):
+        raise DataError("protocol 'last' needs a user with three events or more, and there is none")
+    train_end = data.end.copy()
+    train_end[user] = valid_start
+    valid = _part(data, user, valid_start, valid_start, valid_end)
+    test = _part(data, user, test_start, test_start, test_end)
+    return Split(config, train_end, valid, test, int(len(nonempty) - len(user)))
+
+
+def _time(data: Histories, config: SplitConfig) -> Split:
+    time = data.time
+    if time is None:
+        raise ConfigError(
+            "protocol 'time' needs event times, and this data set has none", "use --protocol last or --protocol users"
+        )
+    owner, positions = data.positions()
+    valid_from, test_from = _cuts(time[positions], config)
+    when = time[positions]
+    first_of_time, _ = _runs(data)
+    later = when >= valid_from
+    train_end = data.start + np.bincount(owner[~later], minlength=len(data))
+
+    def part(low: int, high: int | None) -> Part:
+        chosen = positions[(when >= low) & (when < high)] if high is not None else positions[when >= low]
+        start, end = _groups_of(data, chosen)
+        first = start == chosen  # one request a group, at its first event
+        chosen, start, end = chosen[first], start[first], end[first]
+        return _part(data, _owner(data)[chosen], first_of_time[chosen], start, end)
+
+    resolved = config.model_copy(update={"valid_from": valid_from, "test_from": test_from})
+    valid, test = part(valid_from, test_from), part(test_from, None)
+    for name, rows in (("training", int((~later).sum())), ("validation", len(valid)), ("test", len(test))):
+        if not rows:
+            raise ConfigError(
+                f"the time cuts {valid_from} and {test_from} leave the {name} part empty",
+                "choose other valid_share and test_share, or --protocol last",
+            )
+    return Split(resolved, train_end, valid, test, 0)
+
+
+def _cuts(when: Ints, config: SplitConfig) -> tuple[int, int]:
+    ordered = np.sort(when)
+
+    def at(share: float) -> int:
+        return int(ordered[min(len(ordered) - 1, int(len(ordered) * share))])
+
+    test_from = config.test_from if config.test_from is not None else at(1 - config.test_share)
+    valid_from = config.valid_from if config.valid_from is not None else at(1 - config.test_share - config.valid_share)
+    if valid_from >= test_from:
+        raise ConfigError(f"validation starts at {valid_from}, not before the test at {test_from}")
+    return valid_from, test_from
+
+
+def _runs(data: Histories) -> tuple[Ints, Ints]:
+    """For every position of the columns: first and one-past-last position of its user's events at that time."""
+    assert data.time is not None
+    owner = _owner(data)
+    change = np.flatnonzero((np.diff(data.time) != 0) | (np.diff(owner) != 0)) + 1
+    starts = np.concatenate([[0], change])
+    ends = np.concatenate([change, [len(owner)]])
+    which = np.repeat(np.arange(len(starts)), ends - starts)
+    return starts[which], ends[which]
+
+
+def _users(data: Histories, config: SplitConfig) -> Split:
+    n = len(data)
+    n_valid, n_test = max(1, round(n * config.valid_share)), max(1, round(n * config.test_share))
+    if n_valid + n_test >= n:
+        raise DataError(f"protocol 'users' can't hold out {n_valid} + {n_test} of {n} users")
+    order = np.random.default_rng(config.seed).permutation(n)
+    held_out = {"test": np.sort(order[:n_test]), "valid": np.sort(order[n_test : n_test + n_valid])}
+    train_end = data.end.copy()
+    for users in held_out.values():
+        train_end[users] = data.start[users]
+
+    def part(users: Ints) -> Part:
+        row, positions = data.select(users).positions()
+        start, end = _groups_of(data, positions)
+        chosen = (start == positions) & (start > data.start[users[row]])
+        return _part(data, users[row[chosen]], start[chosen], start[chosen], end[chosen])
+
+    valid, test = part(held_out["valid"]), part(held_out["test"])
+    if not len(valid) or not len(test):
+        raise DataError("protocol 'users': no held-out user has a second event to predict")
+    predicted = len(np.unique(valid.user)) + len(np.unique(test.user))
+    return Split(config, train_end, valid, test, n_valid + n_test - predicted)
+
+
+def _all(data: Histories, config: SplitConfig) -> Split:
+    nothing = np.zeros(0, dtype=np.int64)
+    empty = Part(nothing, nothing, nothing, nothing, nothing)
+    return Split(config, data.end.copy(), empty, empty, 0)
+
+
+def _refit(data: Histories, made: Split) -> Split:
+    """Validation joins the training; there is then no validation part."""
+    nothing = np.zeros(0, dtype=np.int64)
+    train_end = made.train_end.copy()
+    np.maximum.at(train_end, made.valid.user, made.valid.target_end)
+    return replace(made, train_end=train_end, valid=Part(nothing, nothing, nothing, nothing, nothing))

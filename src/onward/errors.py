@@ -1,0 +1,94 @@
+"""Everything Onward raises on purpose.
+
+::
+
+    OnwardError                 exit code 1
+    ├── InputError              exit code 2: what was given can't be used
+    │   ├── DataError           an event table, a column, a row
+    │   ├── ConfigError         a setting: unknown key, value out of range, unknown name
+    │   ├── FormatError         a dataset, run or bundle folder: wrong hash, version, missing file
+    │   └── OutputError         where to write: the folder exists, the disk is full or read-only
+    ├── TrainingError           a training that can't go on: NaN, divergence
+    └── MissingExtraError       an optional dependency isn't installed
+
+Each carries a message that names the thing and the value, and a hint that says what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class OnwardError(Exception):
+    """Base of all errors raised on purpose.
+
+    Attributes:
+        message: what is wrong and where.
+        hint: what to do about it; may be empty.
+    """
+
+    code = "error"
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message if not hint else f"{message}\n{hint}")
+        self.message = message
+        self.hint = hint
+
+
+class InputError(OnwardError):
+    """What was given can't be used as it is."""
+
+    code = "input"
+    exit_code = 2
+
+
+class DataError(InputError):
+    """A table, a column or a row that can't be read as events."""
+
+    code = "data"
+
+
+class ConfigError(InputError):
+    """A setting that is unknown or out of range."""
+
+    code = "config"
+
+
+class FormatError(InputError):
+    """A folder that isn't a sound dataset, run or bundle."""
+
+    code = "format"
+
+
+class OutputError(InputError):
+    """A place that can't be written to."""
+
+    code = "output"
+
+
+class TrainingError(OnwardError):
+    """A training that can't go on."""
+
+    code = "training"
+
+
+class MissingExtraError(OnwardError):
+    """An optional dependency that isn't installed."""
+
+    code = "missing_extra"
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(
+            f"this needs the package '{package}', which is not installed",
+            f"install it with: pip install 'onward[{extra}]'",
+        )
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """A sentence for a name that isn't among the known ones, with the nearest suggestion."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    guess = f"; did you mean '{near[0]}'?" if near else ";"
+    return f"unknown {kind} '{name}'{guess} known: {', '.join(names) or 'none'}"

@@ -1,0 +1,1 @@
+"""Honest evaluation: exact ranks, metrics, protocols, comparison, reports."""

@@ -1,0 +1,1 @@
+"""Recommenders: one idea a file, all through the protocol of `base`."""

@@ -1,0 +1,219 @@
+"""The recommender protocol: every model, static or neural, turns histories into scores and lists.
+
+Shapes: B requests, V items, k list length. Scores have V + 1 columns so that column j is item index j;
+column 0 is padding and always -inf.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from onward.config import Config
+from onward.data.sequences import Histories, Ints
+from onward.errors import ConfigError
+
+Bools = NDArray[np.bool_]
+CHUNK_SCORES = 16_000_000
+"""Scores held at once, about (64 MB of float32)."""
+
+
+class ModelConfig(Config):
+    """Base of every model's settings: what to learn, never how to run."""
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What a model declares about itself; the contract suite tests it by these.
+
+    Attributes:
+        trainable: trained step by step by the training loop; the others are fitted in one call.
+        ordered: the order of a history matters.
+        causal: the state after an event doesn't depend on later events.
+        holds_user_rows: the state holds rows of training users (what forgetting a user must treat).
+        max_items: largest catalog the model takes, None without limit.
+    """
+
+    trainable: bool = False
+    ordered: bool = False
+    causal: bool = True
+    holds_user_rows: bool = False
+    max_items: int | None = None
+
+
+@dataclass(frozen=True)
+class Items:
+    """What every model knows of the catalog.
+
+    Attributes:
+        train_counts: (V + 1,) int64 training events of each item; candidates are the items above zero.
+        tie_rank: (V + 1,) int32 order of items of equal score (`Catalog.tie_rank`).
+    """
+
+    train_counts: Ints
+    tie_rank: NDArray[np.int32]
+
+    @property
+    def n(self) -> int:
+        """Number of items, V."""
+        return len(self.train_counts) - 1
+
+    @property
+    def candidates(self) -> Bools:
+        """(V + 1,) bool: items seen in training."""
+        return self.train_counts > 0
+
+
+@dataclass(frozen=True)
+class Lists:
+    """Recommendations, best first.
+
+    Attributes:
+        items: (B, k) int64 item indices; 0 where fewer than k items could be recommended.
+        scores: (B, k) float32; -inf there.
+        fallback: (B,) bool; the history had no known item and popularity answered.
+    """
+
+    items: Ints
+    scores: NDArray[np.float32]
+    fallback: Bools
+
+
+class Recommender(ABC):
+    """A model over item indices.
+
+    Subclasses set `name`, `Config` and `traits`, and write `score_histories` and `state`/`load_state`; those
+    that aren't `trainable` write `fit` too.
+    """
+
+    name: ClassVar[str]
+    Config: ClassVar[type[ModelConfig]]
+    traits: ClassVar[Traits]
+
+    def __init__(self, config: ModelConfig, items: Items) -> None:
+        if self.traits.max_items is not None and items.n > self.traits.max_items:
+            raise ConfigError(
+                f"model '{self.name}' takes at most {self.traits.max_items} items and the catalog has {items.n}",
+                "filter rare items when preparing (--min-item-events), or choose another model: onward models",
+            )
+        self.config = config
+        self.items = items
+
+    def fit(self, training: Histories, seed: int = 0) -> None:
+        """Learn from the training histories in one call. Trainable models are trained by `onward.train` instead."""
+        raise ConfigError(f"model '{self.name}' is trained by the training loop", "use onward.train")
+
+    @abstractmethod
+    def score_histories(self, histories: Histories) -> Tensor:
+        """(B, V + 1) float32 scores, higher is better, for histories of one known item or more."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Tensor]:
+        """Everything learned, as named tensors."""
+
+    @abstractmethod
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `state` gave."""
+
+    @property
+    def parameters_count(self) -> int:
+        """Numbers that the model learned."""
+        return sum(tensor.numel() for tensor in self.state().values())
+
+    def score(self, histories: Histories) -> Tensor:
+        """(B, V + 1) float32 scores; an empty history gets the popularity of each item (log of 1 + training events).
+
+        Column 0 is -inf. Raises ValueError when the model gives NaN.
+        """
+        known = histories.lengths > 0
+        if known.all() and len(histories):
+            scores = self.score_histories(histories)
+        else:
+            popularity = torch.from_numpy(np.log1p(self.items.train_counts).astype(np.float32))
+            scores = popularity.repeat(len(histories), 1)
+            if known.any():
+                scores[torch.from_numpy(known)] = self.score_histories(histories.select(known)).cpu()
+        if scores.isnan().any():
+            raise ValueError(f"model '{self.name}' gave NaN scores")
+        scores[:, 0] = -torch.inf
+        return scores
+
+    def recommend(
+        self,
+        histories: Histories,
+        k: int = 10,
+        candidates: Bools | None = None,
+        seen: Literal["exclude", "include"] = "exclude",
+        exclude: Histories | None = None,
+    ) -> Lists:
+        """The k best items of each history.
+
+        Args:
+            candidates: (V + 1,) bool, the items that may be recommended; the items seen in training by default.
+            seen: whether items of the whole history given (not only the model's window) may come again.
+            exclude: further items to leave out, one window a history.
+        """
+        allowed = self.items.candidates if candidates is None else candidates
+        parts = []
+        for rows in chunks(len(histories), self.items.n):
+            some = histories.select(rows)
+            scores = mask_scores(self.score(some), some if seen == "exclude" else None, allowed)
+            if exclude is not None:
+                scores = mask_scores(scores, exclude.select(rows), allowed)
+            parts.append(top_k(scores, k, self.items.tie_rank))
+        found = np.concatenate([items for items, _ in parts]) if parts else np.zeros((0, k), np.int64)
+        scored = np.concatenate([scores for _, scores in parts]) if parts else np.zeros((0, k), np.float32)
+        return Lists(found, scored, histories.lengths == 0)
+
+
+def chunks(rows: int, n_items: int) -> list[slice]:
+    """Slices of rows so that a chunk's scores fit in memory."""
+    size = max(1, min(1024, CHUNK_SCORES // (n_items + 1)))
+    return [slice(first, min(first + size, rows)) for first in range(0, rows, size)]
+
+
+def mask_scores(scores: Tensor, exclude: Histories | None, candidates: Bools) -> Tensor:
+    """Set what can't be recommended to -inf, in place: non-candidates, and each row's items of `exclude`."""
+    scores[:, torch.from_numpy(~candidates)] = -torch.inf
+    if exclude is not None:
+        rows, positions = exclude.positions()
+        scores[torch.from_numpy(rows), torch.from_numpy(exclude.item[positions].astype(np.int64))] = -torch.inf
+    return scores
+
+
+def top_k(scores: Tensor, k: int, tie_rank: NDArray[np.int32]) -> tuple[Ints, NDArray[np.float32]]:
+    """The k best columns of each row, ties ordered by `tie_rank`: (B, k) int64 items and (B, k) float32 scores.
+
+    Places that no item can fill (-inf) hold item 0.
+    """
+    size = min(k + 1, scores.shape[1])
+    values, found = (part.cpu().numpy() for part in torch.topk(scores, size, dim=1))
+    if size == k + 1:
+        # a tie that straddles the edge: which of its members topk took is arbitrary, so sort such rows in full
+        cut = (values[:, k - 1] == values[:, k]) & np.isfinite(values[:, k])
+        order = torch.from_numpy(np.argsort(tie_rank, kind="stable").copy())
+        for row in np.flatnonzero(cut):
+            ranked = torch.sort(scores[row, order].cpu(), descending=True, stable=True)
+            values[row], found[row] = ranked.values[:size].numpy(), order[ranked.indices[:size]].numpy()
+    by_tie = np.lexsort((tie_rank[found], -values), axis=1)[:, :k]
+    values, found = np.take_along_axis(values, by_tie, 1), np.take_along_axis(found, by_tie, 1)
+    found = np.where(np.isneginf(values), 0, found)
+    missing = ((0, 0), (0, k - found.shape[1]))
+    return np.pad(found, missing), np.pad(values, missing, constant_values=-np.inf)
+
+
+def make_items(training: Histories, tie_rank: NDArray[np.int32]) -> Items:
+    """Count the training events of every item."""
+    return Items(training.item_counts(), tie_rank)
+
+
+def build(cls: type[Recommender], values: Mapping[str, Any], items: Items) -> Recommender:
+    """A model of a class from plain settings."""
+    return cls(cls.Config.parse(values, "model"), items)

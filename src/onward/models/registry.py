@@ -1,0 +1,32 @@
+"""The models by name. Classes are imported when asked for."""
+
+from __future__ import annotations
+
+import importlib
+
+from onward.errors import ConfigError, unknown
+from onward.models.base import Recommender
+
+MODELS = {
+    "random": "onward.models.random:Random",
+    "popularity": "onward.models.popularity:Popularity",
+    "markov": "onward.models.markov:Markov",
+    "item-knn": "onward.models.neighbours:ItemKNN",
+    "user-knn": "onward.models.neighbours:UserKNN",
+    "ease": "onward.models.ease:EASE",
+    "als": "onward.models.als:ALS",
+    "rnn": "onward.models.recurrent:RNN",
+    "lstm": "onward.models.recurrent:LSTM",
+    "gru": "onward.models.recurrent:GRU",
+    "nextitnet": "onward.models.convolutional:NextItNet",
+    "sasrec": "onward.models.sasrec:SASRec",
+}
+
+
+def model_class(name: str) -> type[Recommender]:
+    """The class of a model. Raises ConfigError with the nearest name for an unknown one."""
+    if name not in MODELS:
+        raise ConfigError(unknown("model", name, MODELS))
+    module, _, attribute = MODELS[name].partition(":")
+    cls: type[Recommender] = getattr(importlib.import_module(module), attribute)
+    return cls

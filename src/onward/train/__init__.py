@@ -1,0 +1,1 @@
+"""Training: the loop, optimisers, checkpoints, where metrics go."""
