@@ -105,6 +105,8 @@ class RunConfig(Config):
     """Of initial weights, order of batches and dropout."""
     dataset: str = ""
     """Content hash of the dataset that was trained on."""
+    dataset_path: str = ""
+    """Where that dataset was; only a default for later commands, always checked by the hash."""
     split: SplitConfig = SplitConfig()
     """What was trained on, validated and tested."""
     train: TrainConfig = TrainConfig()

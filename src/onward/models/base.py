@@ -123,6 +123,15 @@ class Recommender(ABC):
         """Take over what `state` gave."""
 
     @property
+    def value_range(self) -> tuple[float, float] | None:
+        """The values of an event that interest 0 and 1 stand for; None for a model that only ranks."""
+        return None
+
+    def interest(self, histories: Histories, items: Ints) -> Tensor:
+        """(B,) float32 in [0, 1]: the interest of each history in one item, `items[b]` ((B,) int64 indices)."""
+        raise ConfigError(f"model '{self.name}' only ranks", "train a sequence model with --set model.loss=mse")
+
+    @property
     def parameters_count(self) -> int:
         """Numbers that the model learned."""
         return sum(tensor.numel() for tensor in self.state().values())
