@@ -22,6 +22,7 @@ _REASONS = {
     errno.EACCES: "permission denied",
     errno.EPERM: "permission denied",
     errno.ENOTDIR: "a part of the path is a file, not a folder",
+    errno.EEXIST: "a part of the path is a file, not a folder",
     errno.EISDIR: "it is a folder",
     errno.ENAMETOOLONG: "the name is too long",
     errno.EIO: "the disk reports a fault",
@@ -125,6 +126,8 @@ def _naming(path: Path, made: Path | None = None) -> Iterator[None]:
         yield
     except Exception as error:
         reason = _reason(error)
+        if reason is None and made is None and isinstance(error, OSError):
+            reason = (error.strerror or str(error)).lower()  # nothing but making the place can have failed
         if reason is None or (made is not None and _is_elsewhere(error, made, path)):
             raise
         raise OutputError(f"can't write {path}: {reason}", "free space, or choose another place") from None
