@@ -1,0 +1,51 @@
+"""`onward data get`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from onward.cli.common import Json, emit
+
+
+def data_get(
+    name: Annotated[str, Parameter(help="A name from `onward data list`.")],
+    /,
+    *,
+    out: Annotated[
+        Path | None, Parameter(name=["--out", "-o"], help="Copy it to this new folder; the cache's folder otherwise.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Fetch a public data set, verify every file's hash and print its terms.
+
+    Example: onward data get ml-100k
+    """
+    from onward.data.datasets import find_dataset, get_dataset
+
+    folder = get_dataset(name, out)
+    entry = find_dataset(name)
+    prepare = entry.prepare.replace("FOLDER", str(folder))
+
+    def render() -> None:
+        from rich.console import Console
+
+        console = Console(highlight=False, soft_wrap=True)
+        console.print(f"[bold]{entry.title}[/bold]")
+        console.print(f"terms: {entry.terms}")
+        console.print(f"source: {entry.source}")
+        console.print(f"verified, in: {folder}")
+        console.print(f"next: {prepare}")
+
+    payload = {
+        "format": "onward.data.get/1",
+        "name": name,
+        "path": str(folder),
+        "files": sorted(entry.files),
+        "terms": entry.terms,
+        "source": entry.source,
+        "prepare": prepare,
+    }
+    emit(payload, as_json, render)
