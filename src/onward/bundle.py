@@ -1,0 +1,286 @@
+"""The bundle: a trained model as a folder that is safe to load, what training hands to serving.
+
+::
+
+    model/
+      config.toml           the resolved settings of the run
+      weights.safetensors   everything the model learned, as named tensors
+      items.parquet         the catalog: row r is item index r + 1; `_train_count`, `_tie_rank` beside its columns
+      manifest.json         what it is, how it was trained and measured, and the hash of every file
+      README.md             the model card, made from the manifest
+
+Nothing in the folder is code, and loading never executes anything from it: the model's class comes from the
+installed package, by name.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+import safetensors.torch
+from pydantic import ConfigDict
+from safetensors import SafetensorError
+
+from onward.card import model_card
+from onward.config import Config, RunConfig, SplitConfig, dump_toml, read_toml
+from onward.data.catalog import Catalog
+from onward.data.dataset import Manifest, check_files, check_format, sha256
+from onward.errors import ConfigError, FormatError
+from onward.files import atomic_folder
+from onward.models.base import Items, Recommender, build
+from onward.models.registry import model_class
+
+FORMAT = "onward.bundle/1"
+PACKAGES = ("onward", "numpy", "polars", "safetensors", "scipy", "torch")
+COUNT_COLUMN, TIE_COLUMN = "_train_count", "_tie_rank"
+FILES = ("README.md", "config.toml", "items.parquet", "weights.safetensors")
+
+
+class _Written(Config):
+    # within a format version fields are only added, so a reader passes over those it doesn't know yet
+    model_config = ConfigDict(extra="ignore")
+
+
+class Measurement(_Written):
+    """Metrics of one part under one protocol."""
+
+    part: str
+    """`valid` or `test`."""
+    protocol: dict[str, Any]
+    """Everything that decides what the numbers mean."""
+    values: dict[str, Any]
+    """Metric -> value, with its interval where there is one."""
+
+
+class DataFacts(_Written):
+    """What the model was trained from, in numbers."""
+
+    users: int
+    """Users of the data set."""
+    events: int
+    """Events of the data set, all parts."""
+    training_events: int
+    """Events that the model learned from."""
+    time_min: int | None = None
+    """Earliest event of the data set, microseconds UTC."""
+    time_max: int | None = None
+    """Latest event of the data set, microseconds UTC."""
+    sources: list[str] = []
+    """Names of the input files, without their folders."""
+
+
+class BundleManifest(_Written):
+    """`manifest.json`."""
+
+    format: str = FORMAT
+    """Format and version of the folder."""
+    model: str
+    """Name of the model in the registry."""
+    dataset: str
+    """Content hash of the dataset that was trained on."""
+    data: DataFacts
+    """Facts of that dataset."""
+    parent: str | None = None
+    """Hash of the weights that this model continued from; None when trained from nothing."""
+    items: int
+    """Index high-water mark: the largest item index."""
+    holds_user_rows: bool
+    """Whether the weights hold rows of training users: forgetting a user then means training again."""
+    seen: Literal["exclude", "include"]
+    """Whether items of the history may be recommended again, unless asked otherwise."""
+    split: SplitConfig
+    """What was trained on, validated and tested."""
+    training: dict[str, Any]
+    """Facts of the training: seconds, parameters, best_epoch..."""
+    metrics: list[Measurement] = []
+    """What was measured, each with its protocol."""
+    packages: dict[str, str]
+    """Package -> version that wrote this."""
+    files: dict[str, str]
+    """File -> SHA-256."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A loaded bundle, ready to recommend."""
+
+    path: Path
+    manifest: BundleManifest
+    config: RunConfig
+    model: Recommender
+    catalog: Catalog
+
+
+def write_bundle(
+    folder: Path,
+    model: Recommender,
+    catalog: Catalog,
+    config: RunConfig,
+    dataset: Manifest,
+    training: Mapping[str, Any],
+    overwrite: bool = False,
+) -> Path:
+    """Write a trained model as a bundle; nothing is left behind when it fails.
+
+    Args:
+        config: resolved; `config.model` holds the model's name and all its settings.
+        dataset: manifest of the dataset that was trained on.
+        training: facts to record, JSON values: seconds, parameters, best_epoch...
+
+    Raises:
+        OutputError: the folder exists (unless `overwrite`) or can't be written.
+    """
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state().items()}
+    facts = DataFacts(
+        users=dataset.users,
+        events=dataset.events,
+        training_events=int(model.items.train_counts.sum()),
+        time_min=dataset.time_min,
+        time_max=dataset.time_max,
+        sources=dataset.sources,
+    )
+    manifest = BundleManifest(
+        model=model.name,
+        dataset=dataset.hash,
+        data=facts,
+        items=model.items.n,
+        holds_user_rows=model.traits.holds_user_rows,
+        seen=dataset.seen,
+        split=config.split,
+        training=dict(training),
+        packages={name: version(name) for name in PACKAGES},
+        files={},
+    )
+    with atomic_folder(folder, overwrite=overwrite) as new:
+        (new / "config.toml").write_text(dump_toml(config), encoding="utf-8")
+        safetensors.torch.save_file(state, new / "weights.safetensors")
+        _items_frame(catalog, model.items).write_parquet(new / "items.parquet")
+        _write_manifest(new, manifest, config)
+    return folder
+
+
+def load_bundle(path: str | Path) -> Bundle:
+    """Load a bundle folder, or the bundle of a run folder, and verify every file's hash.
+
+    Raises:
+        FormatError: no bundle there, a newer format, a missing or changed file, an unknown model; names it.
+    """
+    folder = bundle_folder(path)
+    manifest = read_manifest(folder)
+    try:
+        config = RunConfig.parse(read_toml(folder / "config.toml"), str(folder / "config.toml"))
+        settings = {key: value for key, value in config.model.items() if key != "name"}
+        frame = pl.read_parquet(folder / "items.parquet")
+        items = Items(
+            np.concatenate([[0], frame[COUNT_COLUMN].to_numpy()]).astype(np.int64),
+            np.concatenate([[0], frame[TIE_COLUMN].to_numpy()]).astype(np.int32),
+        )
+        model = build(model_class(manifest.model), settings, items)
+        model.load_state(safetensors.torch.load((folder / "weights.safetensors").read_bytes()))
+    except (ConfigError, pl.exceptions.PolarsError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        message = error.message if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
+        raise FormatError(
+            f"{folder} can't be loaded as model '{manifest.model}': {message}",
+            f"it was written by onward {manifest.packages.get('onward', 'of an unknown version')}; train it again",
+        ) from error
+    return Bundle(folder, manifest, config, model, Catalog(frame.drop(COUNT_COLUMN, TIE_COLUMN)))
+
+
+def bundle_folder(path: str | Path) -> Path:
+    """The bundle at a path: the folder itself, or `model/` of a run folder. Raises FormatError when there is none."""
+    folder = Path(path)
+    for candidate in (folder, folder / "model"):
+        if (candidate / "manifest.json").is_file():
+            return candidate
+    if (folder / "config.toml").is_file():
+        raise FormatError(f"run {folder} has no trained model yet", "finish its training: onward train ... --resume")
+    raise FormatError(f"{folder} is neither a run nor a bundle: it has no manifest.json", "make one with: onward train")
+
+
+def read_manifest(folder: Path) -> BundleManifest:
+    """Read a bundle's manifest and verify every file's hash. Raises FormatError naming what is wrong."""
+    file = folder / "manifest.json"
+    hint = "train or export it again: onward export RUN -o MODEL"
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise FormatError(f"{file} is not valid JSON: {error}", hint) from None
+    if not isinstance(values, dict):
+        raise FormatError(f"{file} holds no JSON object", hint)
+    check_format(folder, values.get("format"), FORMAT)
+    try:
+        manifest = BundleManifest.parse(values, "manifest.json")
+    except ConfigError as error:
+        raise FormatError(f"{file} is damaged: {error.message}", hint) from None
+    for name in FILES:
+        if name not in manifest.files:
+            raise FormatError(f"{file} lists no hash for {name}", hint)
+    check_files(folder, {name: manifest.files[name] for name in FILES}, hint)
+    return manifest
+
+
+def add_metrics(path: str | Path, measured: Iterable[Measurement]) -> Path:
+    """Put measurements into a bundle's manifest and card; one of the same part and protocol is replaced.
+
+    Returns the bundle's folder. Raises FormatError for an unsound bundle, OutputError when it can't be written.
+    """
+    folder = bundle_folder(path)
+    return _copy_with_metrics(folder, folder, measured, overwrite=True)
+
+
+def export(run: str | Path, out: str | Path, overwrite: bool = False) -> Path:
+    """Copy a run's model to a folder of its own, with the run's latest evaluations in its manifest.
+
+    Raises:
+        FormatError: no sound model in the run.
+        OutputError: `out` exists (unless `overwrite`) or can't be written.
+    """
+    folder = bundle_folder(run)
+    return _copy_with_metrics(folder, Path(out), _evaluations(Path(run)), overwrite)
+
+
+def _copy_with_metrics(source: Path, target: Path, measured: Iterable[Measurement], overwrite: bool) -> Path:
+    manifest = read_manifest(source)
+    config = RunConfig.parse(read_toml(source / "config.toml"), str(source / "config.toml"))
+    metrics = {_label(entry): entry for entry in [*manifest.metrics, *measured]}
+    with atomic_folder(target, overwrite=overwrite) as new:
+        for name in FILES:
+            if name != "README.md":
+                shutil.copyfile(source / name, new / name)
+        _write_manifest(new, manifest.model_copy(update={"metrics": list(metrics.values())}), config)
+    return target
+
+
+def _evaluations(run: Path) -> list[Measurement]:
+    found = []
+    for part in ("valid", "test"):
+        file = run / "evaluation" / part / "metrics.json"
+        if file.is_file():
+            values = json.loads(file.read_text(encoding="utf-8"))
+            found.append(Measurement(part=part, protocol=values["protocol"], values=values["metrics"]))
+    return found
+
+
+def _label(entry: Measurement) -> str:
+    return json.dumps([entry.part, entry.protocol], sort_keys=True)
+
+
+def _items_frame(catalog: Catalog, items: Items) -> pl.DataFrame:
+    return catalog.frame.with_columns(
+        pl.Series(COUNT_COLUMN, items.train_counts[1:], dtype=pl.Int64),
+        pl.Series(TIE_COLUMN, items.tie_rank[1:], dtype=pl.Int32),
+    )
+
+
+def _write_manifest(folder: Path, manifest: BundleManifest, config: RunConfig) -> None:
+    (folder / "README.md").write_text(model_card(manifest, config), encoding="utf-8")
+    complete = manifest.model_copy(update={"files": {name: sha256(folder / name) for name in FILES}})
+    (folder / "manifest.json").write_text(complete.model_dump_json(indent=2) + "\n", encoding="utf-8")

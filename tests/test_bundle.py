@@ -1,0 +1,203 @@
+"""The bundle folder: what is written, what is refused, how metrics travel."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from onward.bundle import Measurement, add_metrics, export, load_bundle, read_manifest, write_bundle
+from onward.config import RunConfig
+from onward.data.catalog import Catalog
+from onward.data.dataset import Manifest, sha256
+from onward.data.sequences import Histories
+from onward.errors import FormatError, OutputError
+from onward.models.base import make_items
+from onward.models.popularity import Popularity, PopularityConfig
+
+NAMES = ["plain", "comma, inside", 'quote"d', "emoji 🎬"]
+CATALOG = Catalog(pl.DataFrame({"item": NAMES, "genre": [["a"], ["a", "b"], None, ["b"]]}))
+DATASET = Manifest(
+    hash="ab" * 32,
+    users=2,
+    items=4,
+    events=6,
+    rejected=0,
+    sources=["log.csv"],
+    roles={"user": "user", "item": "item"},
+    columns=["item"],
+    repeat_share=0.0,
+    seen="exclude",
+    duplicates="keep",
+    duplicate_rows=0,
+    files={},
+)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run folder with a popularity model in it."""
+    training = Histories.from_lists([[1, 2, 2], [2, 3, 3]], 4)
+    model = Popularity(PopularityConfig(), make_items(training, CATALOG.tie_rank))
+    model.fit(training)
+    folder = tmp_path / "run"
+    config = RunConfig(seed=7, dataset=DATASET.hash, model={"name": "popularity"})
+    write_bundle(folder / "model", model, CATALOG, config, DATASET, {"seconds": 0.25, "parameters": 5})
+    return folder
+
+
+def damage(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(bytes(data))
+
+
+def edit_manifest(run: Path, **changes: object) -> None:
+    file = run / "model" / "manifest.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def test_what_was_written_is_read_back(run: Path) -> None:
+    bundle = load_bundle(run)
+    assert bundle.path == run / "model"
+    assert bundle.catalog.frame.equals(CATALOG.frame)
+    assert bundle.config.seed == 7
+    assert bundle.model.items.train_counts.tolist() == [0, 1, 3, 2, 0]
+    assert np.array_equal(bundle.model.items.tie_rank, CATALOG.tie_rank)
+    assert bundle.model.recommend(Histories.from_lists([[1]], 4), k=3).items.tolist() == [[2, 3, 0]]
+    manifest = bundle.manifest
+    assert (manifest.model, manifest.dataset, manifest.items, manifest.seen) == ("popularity", "ab" * 32, 4, "exclude")
+    assert manifest.training == {"seconds": 0.25, "parameters": 5}
+    assert (manifest.data.events, manifest.data.training_events) == (6, 6)
+    assert not manifest.holds_user_rows
+    assert "torch" in manifest.packages
+
+
+def test_every_file_is_listed_with_its_hash_and_none_is_code(run: Path) -> None:
+    folder = run / "model"
+    files = {file.name for file in folder.iterdir()}
+    assert files == {"manifest.json", "config.toml", "weights.safetensors", "items.parquet", "README.md"}
+    listed = json.loads((folder / "manifest.json").read_text())["files"]
+    assert listed == {name: sha256(folder / name) for name in files - {"manifest.json"}}
+
+
+@pytest.mark.parametrize("name", ["config.toml", "weights.safetensors", "items.parquet", "README.md"])
+def test_a_flipped_byte_is_named(run: Path, name: str) -> None:
+    damage(run / "model" / name)
+    with pytest.raises(FormatError, match=f"damaged: {name} does not match"):
+        load_bundle(run)
+
+
+@pytest.mark.parametrize("name", ["config.toml", "weights.safetensors", "items.parquet"])
+def test_a_missing_file_is_named(run: Path, name: str) -> None:
+    (run / "model" / name).unlink()
+    with pytest.raises(FormatError, match=f"incomplete: {name} is missing"):
+        load_bundle(run)
+
+
+def test_a_file_without_a_hash_is_refused(run: Path) -> None:
+    edit_manifest(run, files={})
+    with pytest.raises(FormatError, match=r"lists no hash for README\.md"):
+        load_bundle(run)
+
+
+def test_a_newer_format_asks_to_upgrade(run: Path) -> None:
+    edit_manifest(run, format="onward.bundle/2")
+    with pytest.raises(FormatError, match=r"newer than onward\.bundle/1") as caught:
+        load_bundle(run)
+    assert "upgrade" in caught.value.hint
+
+
+def test_another_format_is_refused(run: Path) -> None:
+    edit_manifest(run, format="elsewhere/1")
+    with pytest.raises(FormatError, match="'elsewhere/1'"):
+        load_bundle(run)
+
+
+def test_a_field_added_within_the_version_is_passed_over(run: Path) -> None:
+    edit_manifest(run, added_later=1)
+    assert load_bundle(run).manifest.model == "popularity"
+
+
+def test_an_unknown_model_is_named_with_the_nearest(run: Path) -> None:
+    edit_manifest(run, model="popularty")
+    with pytest.raises(FormatError, match="did you mean 'popularity'"):
+        load_bundle(run)
+
+
+def test_weights_of_another_model_are_refused(run: Path) -> None:
+    edit_manifest(run, model="item-knn")
+    with pytest.raises(FormatError, match="can't be loaded as model 'item-knn'"):
+        load_bundle(run)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("{", "not valid JSON"), ("[]", "no JSON object"), ('{"format": "onward.bundle/1"}', "damaged")],
+)
+def test_an_unreadable_manifest_is_named(run: Path, text: str, message: str) -> None:
+    (run / "model" / "manifest.json").write_text(text)
+    with pytest.raises(FormatError, match=message):
+        load_bundle(run)
+
+
+def test_no_bundle_and_an_unfinished_run_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="neither a run nor a bundle"):
+        load_bundle(tmp_path)
+    (tmp_path / "config.toml").write_text("")
+    with pytest.raises(FormatError, match="no trained model yet"):
+        load_bundle(tmp_path)
+
+
+def test_an_existing_folder_is_kept(run: Path, tmp_path: Path) -> None:
+    export(run, tmp_path / "out")
+    before = (tmp_path / "out" / "manifest.json").read_bytes()
+    with pytest.raises(OutputError, match="already exists"):
+        export(run, tmp_path / "out")
+    assert (tmp_path / "out" / "manifest.json").read_bytes() == before
+    assert export(run, tmp_path / "out", overwrite=True) == tmp_path / "out"
+
+
+def test_nothing_is_left_when_writing_fails(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> str:
+        raise RuntimeError("no card today")
+
+    monkeypatch.setattr("onward.bundle.model_card", broken)
+    with pytest.raises(RuntimeError, match="no card today"):
+        export(run, tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+
+
+def measured(value: float, part: str = "test", **protocol: object) -> Measurement:
+    low_high = {"value": value, "low": value - 0.01, "high": value + 0.01}
+    return Measurement(part=part, protocol={"split": "last", **protocol}, values={"ndcg@10": low_high})
+
+
+def test_metrics_are_added_and_the_same_protocol_is_replaced(run: Path) -> None:
+    add_metrics(run, [measured(0.1)])
+    add_metrics(run, [measured(0.2), measured(0.3, seen="include"), measured(0.4, part="valid")])
+    found = load_bundle(run).manifest.metrics
+    assert [entry.values["ndcg@10"]["value"] for entry in found] == [0.2, 0.3, 0.4]
+    card = (run / "model" / "README.md").read_text()
+    assert "| ndcg@10 | 0.2 | 0.1900 to 0.2100 |" in card
+    assert "split: last; seen: include" in card
+
+
+def test_export_carries_the_runs_evaluations(run: Path, tmp_path: Path) -> None:
+    folder = run / "evaluation" / "test"
+    folder.mkdir(parents=True)
+    values = {"format": "onward.evaluation/1", "protocol": {"split": "time"}, "metrics": {"hr@10": {"value": 0.5}}}
+    (folder / "metrics.json").write_text(json.dumps(values))
+    out = export(run, tmp_path / "out")
+    assert read_manifest(out).metrics == [
+        Measurement(part="test", protocol={"split": "time"}, values={"hr@10": {"value": 0.5}})
+    ]
+    assert load_bundle(out).model.name == "popularity"
+    assert read_manifest(run / "model").metrics == []
+
+
+def test_the_card_says_what_matters(run: Path) -> None:
+    card = (run / "model" / "README.md").read_text()
+    for fact in ("popularity", "ab" * 32, "log.csv", "onward evaluate", "no rows of users", "onward recommend", "0.25"):
+        assert fact in card
