@@ -7,6 +7,7 @@ part, one request a row: the history that is known and the events to predict (AR
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -19,7 +20,8 @@ from onward.errors import ConfigError, DataError
 class Part:
     """Requests of one part: row i asks for positions `target_start[i]` to `target_end[i]` (one event or one group).
 
-    The history is positions `history_start[i]` to `history_end[i]`. All (R,) int64.
+    The history is positions `history_start[i]` to `history_end[i]`. All (R,) int64. `request_time` says what the
+    model is told about when the request is made: nothing, or the time of the target.
     """
 
     user: Ints
@@ -27,13 +29,14 @@ class Part:
     history_end: Ints
     target_start: Ints
     target_end: Ints
+    request_time: Literal["none", "target"] = "none"
 
     def __len__(self) -> int:
         return len(self.user)
 
     def requests(self, data: Histories) -> Histories:
-        """The histories that are known, with the targets' time as the time of the request."""
-        at = data.time[self.target_start] if data.time is not None else None
+        """The histories that are known, and the time of each request where `request_time` gives it."""
+        at = data.time[self.target_start] if data.time is not None and self.request_time == "target" else None
         return replace(data, start=self.history_start, end=self.history_end, at=at)
 
     def targets(self, data: Histories) -> Histories:
@@ -134,7 +137,8 @@ def _time(data: Histories, config: SplitConfig) -> Split:
         start, end = _groups_of(data, chosen)
         first = start == chosen  # one request a group, at its first event
         chosen, start, end = chosen[first], start[first], end[first]
-        return _part(data, _owner(data)[chosen], first_of_time[chosen], start, end)
+        made = _part(data, _owner(data)[chosen], first_of_time[chosen], start, end)
+        return replace(made, request_time="target")
 
     resolved = config.model_copy(update={"valid_from": valid_from, "test_from": test_from})
     valid, test = part(valid_from, test_from), part(test_from, None)

@@ -1,0 +1,5 @@
+"""Run a protocol over any recommender."""
+
+from onward.evaluate.validate import validation_metrics
+
+__all__ = ["validation_metrics"]

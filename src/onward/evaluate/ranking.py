@@ -1,0 +1,159 @@
+"""Exact ranks of the targets over the whole catalog, by counting and in chunks.
+
+Shapes: R requests, T targets (each request has one or a set), V items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from onward.data.sequences import Histories, Ints
+from onward.data.split import Part
+from onward.models.base import CHUNK_SCORES, Bools, Recommender, chunks, mask_scores
+
+Progress = Callable[[int, int], None]
+"""Called with (requests done, requests in all)."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Where each target stands among the candidates.
+
+    A target's rank is uniform on `above + 1` to `above + tied`: the order inside a tie is a coin toss. Targets of
+    one request with the same `above` are in the same tie.
+
+    Attributes:
+        request: (T,) int64 row of the request, ascending.
+        item: (T,) int64 item index, distinct and ascending within a request.
+        above: (T,) int64 allowed items with a higher score, other targets included.
+        tied: (T,) int64 allowed items with the same score, itself included; 0 for a miss: an item that can't be
+            recommended.
+        size: (R,) int64 targets of each request, misses included.
+        cold: (T,) bool, a miss because the item is no candidate (not seen in training).
+        seen: (T,) bool, a miss because the item is in the history and seen items are excluded.
+    """
+
+    request: Ints
+    item: Ints
+    above: Ints
+    tied: Ints
+    size: Ints
+    cold: Bools
+    seen: Bools
+
+    def __len__(self) -> int:
+        return len(self.size)
+
+    def select(self, rows: Bools) -> Ranks:
+        """The requests of a (R,) mask, numbered anew."""
+        kept = rows[self.request]
+        renumbered = np.cumsum(rows) - 1
+        return Ranks(
+            renumbered[self.request[kept]],
+            self.item[kept],
+            self.above[kept],
+            self.tied[kept],
+            self.size[rows],
+            self.cold[kept],
+            self.seen[kept],
+        )
+
+    def without_cold(self) -> tuple[Ranks, Bools]:
+        """Without cold targets, and without the requests that had no other: (ranks, (R,) mask of the requests kept)."""
+        warm = ~self.cold
+        size = np.bincount(self.request[warm], minlength=len(self))
+        fewer = Ranks(
+            self.request[warm],
+            self.item[warm],
+            self.above[warm],
+            self.tied[warm],
+            size,
+            self.cold[warm],
+            self.seen[warm],
+        )
+        return fewer.select(size > 0), size > 0
+
+
+def rank_targets(
+    model: Recommender,
+    data: Histories,
+    part: Part,
+    seen: str,
+    candidates: Bools | None = None,
+    progress: Progress | None = None,
+) -> Ranks:
+    """Rank every target of a part over the whole catalog.
+
+    Args:
+        data: the whole data set, in whose columns the part's positions lie.
+        seen: "exclude" leaves out every item of a request's history, "include" ranks them too.
+        candidates: (V + 1,) bool; the items seen in training by default.
+    """
+    allowed = model.items.candidates if candidates is None else candidates
+    requests = part.requests(data)
+    request, item = _distinct_targets(part.targets(data))
+    above, tied = np.zeros(len(request), dtype=np.int64), np.zeros(len(request), dtype=np.int64)
+    in_history = np.zeros(len(request), dtype=np.bool_)
+    bounds = np.searchsorted(request, np.arange(len(part) + 1))
+    for rows in chunks(len(part), model.items.n):
+        mine = slice(bounds[rows.start], bounds[rows.stop])
+        some = requests.select(rows)
+        with torch.no_grad():
+            above[mine], tied[mine], in_history[mine] = _rank_chunk(
+                model.score(some),
+                torch.from_numpy(request[mine] - rows.start),
+                torch.from_numpy(item[mine]),
+                some if seen == "exclude" else None,
+                allowed,
+            )
+        if progress is not None:
+            progress(rows.stop, len(part))
+    cold = ~allowed[item]
+    size = np.diff(bounds).astype(np.int64)
+    return Ranks(request, item, above, tied, size, cold, in_history & ~cold)
+
+
+def _distinct_targets(targets: Histories) -> tuple[Ints, Ints]:
+    """(request, item) of each distinct target, sorted: two (T,) int64."""
+    rows, positions = targets.positions()
+    width = targets.n_items + 1
+    keys = np.unique(rows * width + targets.item[positions])
+    return keys // width, keys % width
+
+
+def _rank_chunk(
+    scores: Tensor, row: Tensor, item: Tensor, history: Histories | None, allowed: Bools
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """(above, tied, in the excluded history) of each target; `scores` is overwritten."""
+    row, item = row.to(scores.device), item.to(scores.device)
+    own = scores[row, item]
+    scores[row, item] = 0.0  # a mark: what masking the history changes to -inf was in the history
+    mask_scores(scores, history, np.ones_like(allowed))
+    in_history = torch.isneginf(scores[row, item])
+    scores[row, item] = torch.where(in_history, -torch.inf, own)
+    mask_scores(scores, None, allowed)
+    own = scores[row, item]
+    above, tied = torch.empty_like(row), torch.empty_like(row)
+    step = max(1, CHUNK_SCORES // scores.shape[1])
+    single = len(row) == len(scores) and bool((row == torch.arange(len(row), device=row.device)).all())
+    for first in range(0, len(row), step):
+        some = slice(first, first + step)
+        rivals = scores if single and len(row) <= step else scores[row[some]]
+        above[some] = _count(rivals > own[some, None])
+        tied[some] = _count(rivals == own[some, None])
+    miss = torch.isneginf(own)  # a score of -inf is never recommended
+    above[miss], tied[miss] = 0, 0
+    return above.cpu().numpy(), tied.cpu().numpy(), in_history.cpu().numpy()
+
+
+def _count(hits: Tensor) -> Tensor:
+    """True values of each row, (T,) int64."""
+    if hits.device.type == "cpu":
+        return torch.from_numpy(np.count_nonzero(hits.numpy(), axis=1))
+    return hits.sum(dim=1)
