@@ -1,0 +1,79 @@
+# Onward. On a machine with Python 3.11+, pip and make, `make demo` and `make test` do everything that is needed:
+# they create .venv once, install into it, and say what they are doing.
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+DEMO ?=
+PYTEST ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install -qq
+
+.DEFAULT_GOAL := help
+.PHONY: help install data demo test test-all check format bench clean
+
+help:
+	@echo "make demo       the whole path on MovieLens-100K: prepare, train, compare, recommend (about five minutes)"
+	@echo "make test       the tests"
+	@echo "make test-all   the tests with full counts, as CI runs them"
+	@echo "make check      ruff, mypy --strict, the direction of imports"
+	@echo "make bench      the small benchmarks"
+	@echo "make format     format the code"
+	@echo "make install    only create .venv and install into it"
+	@echo "make clean      remove .venv and what tools left behind"
+	@echo ""
+	@echo "PYTHON=python3.12   another interpreter (now: $(PYTHON))"
+	@echo "TORCH='torch==X.Y'  another PyTorch, before .venv exists (now: $(TORCH))"
+	@echo "PYTEST='-k split'   options for pytest           DEMO='--quick'   options for the demo"
+
+install: $(STAMP)
+
+# The stamp is written last: an installation that was interrupted has none, and starts anew.
+$(STAMP): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Onward needs Python 3.11 or newer, and '$(PYTHON)' is: $$($(PYTHON) --version 2>&1 | head -1)"; \
+	  echo "Name another one, for example: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@if [ -f $@ ]; then echo "==> Requirements changed: updating $(VENV)"; rm -f $@; \
+	else echo "==> Creating $(VENV) with $$($(PYTHON) --version)"; rm -rf $(VENV); \
+	  $(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { rm -rf $(VENV); \
+	    $(PYTHON) -m venv --without-pip $(VENV) && \
+	    $(PYTHON) -m pip --python $(BIN)/python --disable-pip-version-check install -qq pip; }; fi
+	@echo "==> Installing $(TORCH) (the largest part; some minutes on a slow line)"
+	@$(PIP) '$(TORCH)'
+	@echo "==> Installing the other packages of requirements.lock"
+	@$(PIP) --requirement requirements.lock
+	@echo "==> Installing onward"
+	@$(PIP) --no-deps --editable .
+	@touch $@
+	@echo "==> Installed. The command is $(BIN)/onward"
+
+# Tests open no connection, so the data set that they read is fetched before them; a second time it is only verified.
+data: $(STAMP)
+	@$(BIN)/onward data get ml-100k
+
+demo: $(STAMP)
+	@$(BIN)/onward demo $(DEMO)
+
+test: data
+	$(BIN)/python -m pytest -m "not full" $(PYTEST)
+
+test-all: data
+	$(BIN)/python -m pytest $(PYTEST)
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/test_import_direction.py
+
+bench: $(STAMP)
+	$(BIN)/python bench/imports.py
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

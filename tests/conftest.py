@@ -1,0 +1,36 @@
+"""What all tests share: one thread, and the data set that `make test` has fetched."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+# Read when torch and numpy are first loaded: with one thread, sums have one order and runs agree to the last bit.
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[_name] = "1"
+
+if TYPE_CHECKING:
+    from onward.data.dataset import Dataset
+
+
+@pytest.fixture(scope="session")
+def ml100k() -> Path:
+    """Folder with ml-100k.inter, .item and .user, from the cache; tests open no connection themselves."""
+    from onward.data import datasets
+
+    folder = datasets.cache_folder() / "ml-100k"
+    if not (folder / "ml-100k.inter").is_file():
+        pytest.skip("ml-100k is not in the cache: onward data get ml-100k")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ml100k_dataset(ml100k: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """ml-100k, prepared."""
+    from onward.data.dataset import open_dataset
+    from onward.data.prepare import prepare
+
+    return open_dataset(prepare(ml100k, tmp_path_factory.mktemp("ml-100k") / "dataset"))
