@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def ml100k() -> Path:
     """Folder with ml-100k.inter, .item and .user, from the cache; tests open no connection themselves."""
-    from onward.data import datasets
+    from onward.data.datasets import cached_dataset
 
-    folder = datasets.cache_folder() / "ml-100k"
-    if not (folder / "ml-100k.inter").is_file():
+    folder = cached_dataset("ml-100k")
+    if folder is None:
         pytest.skip("ml-100k is not in the cache: onward data get ml-100k")
     return folder
 

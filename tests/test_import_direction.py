@@ -11,10 +11,10 @@ import pytest
 import onward
 
 LAYERS = (
-    {"errors", "config", "files", "machine", "card"},
-    {"data"},
+    {"errors", "config", "files"},
+    {"data", "machine"},
     {"models"},
-    {"bundle"},
+    {"bundle", "card"},
     {"recommend", "evaluate"},
     {"train"},
     {"demo"},

@@ -1,0 +1,101 @@
+"""What this machine has: cores, memory, PyTorch and its device, bf16, extras, the cache."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+from importlib.metadata import PackageNotFoundError, metadata, requires, version
+from pathlib import Path
+from typing import Any
+
+EXTRAS = {
+    "mf": "matrix factorisation: the model 'als'",
+    "pandas": "pandas frames in and out",
+    "track": "TensorBoard files beside metrics.jsonl",
+}
+"""Extra -> what it brings."""
+
+
+def describe_machine() -> dict[str, Any]:
+    """All facts as plain values; sizes in bytes."""
+    import torch
+
+    from onward.data.datasets import cache_folder
+
+    info = cpu_info(Path("/proc/cpuinfo"))
+    cache = cache_folder("any").parent
+    return {
+        "onward": version("onward"),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": info["model"] or platform.processor() or "unknown",
+        "cores": usable_cores(),
+        "memory": memory_total(),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "vectors": torch.backends.cpu.get_cpu_capability(),
+        "bf16": info["bf16"],
+        "gpus": [_gpu(index) for index in range(torch.cuda.device_count())],
+        "extras": extras(),
+        "cache": str(cache),
+        "cached": sorted(folder.name for folder in cache.glob("*") if not folder.name.startswith(".")),
+    }
+
+
+def cpu_info(file: Path) -> dict[str, Any]:
+    """Model name and the bf16 units (AMX_BF16, AVX512_BF16, Arm's BF16) that Linux reports; empty elsewhere."""
+    text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+    model = re.search(r"^model name\s*: (.+)$", text, re.MULTILINE)
+    flags = re.search(r"^(?:flags|Features)\s*: (.+)$", text, re.MULTILINE)
+    present = set(flags[1].split()) if flags else set()
+    units = [name for name in ("amx_bf16", "avx512_bf16", "bf16") if name in present]
+    return {"model": model[1].strip() if model else "", "bf16": [name.upper() for name in units]}
+
+
+def usable_cores() -> int:
+    """Cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def memory_total(limit: Path = Path("/sys/fs/cgroup/memory.max")) -> int | None:
+    """Bytes of memory, or of the container's limit where that is less; None where the system doesn't say."""
+    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
+        return None
+    installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    allowed = limit.read_text(encoding="ascii").strip() if limit.is_file() else ""
+    return min(installed, int(allowed)) if allowed.isdigit() else installed
+
+
+def extras() -> list[dict[str, Any]]:
+    """Each extra: what it brings, whether its packages are installed, and the command that installs it."""
+    needed: dict[str, list[str]] = {name: [] for name in EXTRAS}
+    for line in requires("onward") or []:
+        found = re.match(r"""([A-Za-z0-9._-]+).*\bextra == ['"]([a-z]+)['"]""", line)
+        if found and found[2] in needed:
+            needed[found[2]].append(found[1])
+    return [
+        {
+            "name": name,
+            "about": EXTRAS[name],
+            "installed": all(_is_installed(package) for package in packages),
+            "install": f"{Path(sys.executable).name} -m pip install 'onward[{name}]'",
+        }
+        for name, packages in needed.items()
+    ]
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        metadata(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def _gpu(index: int) -> dict[str, Any]:
+    import torch
+
+    facts = torch.cuda.get_device_properties(index)
+    return {"name": facts.name, "memory": facts.total_memory, "bf16": torch.cuda.is_bf16_supported()}

@@ -1,0 +1,67 @@
+"""What each model is, and its settings, read from the classes themselves."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from typing import Any
+
+from onward.models.registry import MODELS, model_class
+
+_BOUNDS = {"minimum": "≥ {}", "exclusiveMinimum": "> {}", "maximum": "≤ {}", "exclusiveMaximum": "< {}"}
+
+
+def describe_models() -> list[dict[str, Any]]:
+    """One entry a model, in the registry's order (see `describe_model`)."""
+    return [describe_model(name) for name in MODELS]
+
+
+def describe_model(name: str) -> dict[str, Any]:
+    """Name, kind, one line about it, paper, traits and settings. Raises ConfigError for an unknown model."""
+    cls = model_class(name)
+    paper = re.search(r"https?://[^\s)>,]+", inspect.getdoc(sys.modules[cls.__module__]) or "")
+    traits = cls.traits
+    return {
+        "name": name,
+        "kind": "sequence" if traits.trainable else "static",
+        "about": (inspect.getdoc(cls) or "").split("\n\n")[0].replace("\n", " "),
+        "paper": paper[0].rstrip(".") if paper else None,
+        "ordered": traits.ordered,
+        "trainable": traits.trainable,
+        "causal": traits.causal,
+        "holds_user_rows": traits.holds_user_rows,
+        "max_items": traits.max_items,
+        "settings": describe_settings(cls.Config),
+    }
+
+
+def describe_settings(config: type[Any]) -> list[dict[str, Any]]:
+    """Each setting of a Config: name, type, default, what values it takes, and what it does."""
+    properties: dict[str, dict[str, Any]] = config.model_json_schema().get("properties", {})
+    return [
+        {
+            "name": name,
+            "type": _type(schema),
+            "default": schema.get("default"),
+            "values": _values(schema),
+            "about": schema.get("description", "").replace("\n", " "),
+        }
+        for name, schema in properties.items()
+    ]
+
+
+def _type(schema: dict[str, Any]) -> str:
+    if "anyOf" in schema:
+        return " or ".join("absent" if one.get("type") == "null" else _type(one) for one in schema["anyOf"])
+    return "choice" if "enum" in schema or "const" in schema else str(schema.get("type", "any"))
+
+
+def _values(schema: dict[str, Any]) -> str:
+    if "anyOf" in schema:
+        return " or ".join(text for one in schema["anyOf"] if (text := _values(one)))
+    if "enum" in schema:
+        return " | ".join(str(value) for value in schema["enum"])
+    if "const" in schema:
+        return str(schema["const"])
+    return ", ".join(text.format(f"{schema[key]:g}") for key, text in _BOUNDS.items() if key in schema)

@@ -1,0 +1,65 @@
+"""`onward models`: the table and each model's settings."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from pydantic import Field
+
+from onward.cli.main import main
+from onward.config import Config
+from onward.models.describe import describe_model, describe_settings
+from onward.models.registry import MODELS
+
+
+class Sample(Config):
+    """Settings with every form of bound."""
+
+    width: int = Field(64, ge=8, le=512)
+    """Width of a state."""
+    rate: float | None = Field(None, gt=0, lt=1)
+    """Share that is dropped."""
+    plain: bool = True
+    """A switch."""
+
+
+def test_settings_show_bounds_and_docstrings() -> None:
+    width, rate, plain = describe_settings(Sample)
+    assert width == {
+        "name": "width",
+        "type": "integer",
+        "default": 64,
+        "values": "≥ 8, ≤ 512",
+        "about": "Width of a state.",
+    }
+    assert (rate["type"], rate["default"], rate["values"]) == ("number or absent", None, "> 0, < 1")
+    assert (plain["type"], plain["values"]) == ("boolean", "")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_says_what_it_is(name: str) -> None:
+    entry = describe_model(name)
+    assert entry["about"].endswith(".")
+    assert entry["kind"] == ("sequence" if entry["trainable"] else "static")
+    assert entry["paper"] or name in ("random", "markov")
+    assert all(setting["about"] for setting in entry["settings"])
+
+
+def test_json_lists_all(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "--json"]) == 0
+    payload = json.loads(capsys.readouterr().out)
+    assert payload["format"] == "onward.models/1"
+    assert [entry["name"] for entry in payload["models"]] == list(MODELS)
+
+
+def test_one_model(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "popularity"]) == 0
+    text = capsys.readouterr().out
+    assert "half_life_days" in text
+    assert "absent" in text
+
+
+def test_unknown_model_suggests(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "popularty"]) == 2
+    assert "did you mean 'popularity'?" in capsys.readouterr().err
