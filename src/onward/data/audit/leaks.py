@@ -86,10 +86,11 @@ def filters(case: Case) -> Finding:
         advice = "Prepare without these filters, or say them beside every number."
     elif len(lengths) >= 100 and max(fewest_user, fewest_item) >= 5:
         severity = "note"
-        found = (
-            f"No user has fewer than {fewest_user} events and no item fewer than {fewest_item}: whoever published this "
-            "data filtered it, looking at the whole log."
+        floors = {"user": fewest_user, "item": fewest_item}
+        said = " and ".join(
+            f"no {name} with fewer than {fewest} events" for name, fewest in floors.items() if fewest >= 5
         )
+        found = f"There is {said}: whoever published this data filtered it by the whole log."
         advice = "Don't expect these numbers on unfiltered traffic."
     return Finding(
         "filters",
