@@ -41,7 +41,7 @@ $(STAMP): pyproject.toml requirements.lock
 	    $(PYTHON) -m venv --without-pip $(VENV) && \
 	    $(PYTHON) -m pip --python $(BIN)/python --disable-pip-version-check install -qq pip; }; fi
 	@echo "==> Installing $(TORCH) (the largest part; some minutes on a slow line)"
-	@$(PIP) '$(TORCH)'
+	@$(PIP) $(foreach word,$(TORCH),'$(word)')
 	@echo "==> Installing the other packages of requirements.lock"
 	@$(PIP) --requirement requirements.lock
 	@echo "==> Installing onward"
