@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onward.config import SplitConfig
 from onward.data.sequences import Histories, Ints
@@ -33,6 +34,11 @@ class Part:
 
     def __len__(self) -> int:
         return len(self.user)
+
+    def select(self, rows: NDArray[np.bool_]) -> Part:
+        """The requests of a (R,) mask."""
+        windows = (self.user, self.history_start, self.history_end, self.target_start, self.target_end)
+        return Part(*(column[rows] for column in windows), self.request_time)
 
     def requests(self, data: Histories) -> Histories:
         """The histories that are known, and the time of each request where `request_time` gives it."""
@@ -155,7 +161,8 @@ def _cuts(when: Ints, config: SplitConfig) -> tuple[int, int]:
     ordered = np.sort(when)
 
     def at(share: float) -> int:
-        return int(ordered[min(len(ordered) - 1, int(len(ordered) * share))])
+        # 1 - 0.4 - 0.3 falls short of 0.3 by rounding: without the allowance the cut would be one event early
+        return int(ordered[min(len(ordered) - 1, int(len(ordered) * share + 1e-9))])
 
     test_from = config.test_from if config.test_from is not None else at(1 - config.test_share)
     valid_from = config.valid_from if config.valid_from is not None else at(1 - config.test_share - config.valid_share)

@@ -7,12 +7,11 @@ used. The threshold says from where on an interest counts as "liked". All arrays
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.floating]
+Floats = NDArray[np.float64]
 
 DEFAULT_THRESHOLD = 0.75
 """4 of 5 stars on ratings from 1 to 5, the usual line between liked and not in the literature."""
@@ -62,23 +61,32 @@ def f1(predicted: Floats, observed: Floats, threshold: float) -> float:
     return 2 * hits / (said + liked) if said + liked else 0.0
 
 
-ERRORS: dict[str, Callable[[Floats, Floats], float]] = {"mse": mse, "mae": mae, "rmse": rmse}
-DECISIONS: dict[str, Callable[[Floats, Floats, float], float]] = {
-    "accuracy": accuracy,
-    "precision": precision,
-    "recall": recall,
-    "f1": f1,
-}
-
-
 def interest_metrics(predicted: Floats, observed: Floats, threshold: float = DEFAULT_THRESHOLD) -> dict[str, float]:
-    """All of them by name, over the pairs whose observed value is there; empty when there is none."""
-    known = ~np.isnan(observed)
-    predicted, observed = predicted[known].astype(np.float64), observed[known].astype(np.float64)
+    """All of them by name; empty without a pair."""
     if not len(observed):
         return {}
-    errors = {name: metric(predicted, observed) for name, metric in ERRORS.items()}
-    return errors | {name: metric(predicted, observed, threshold) for name, metric in DECISIONS.items()}
+    totals = interest_sums(predicted, observed, threshold).sum(axis=0, keepdims=True)
+    return dict(zip(NAMES, interest_from_totals(totals)[0].tolist(), strict=True))
+
+
+NAMES = ("mse", "mae", "rmse", "accuracy", "precision", "recall", "f1")
+
+
+def interest_sums(predicted: Floats, observed: Floats, threshold: float) -> NDArray[np.float64]:
+    """(T, 7) what each pair adds to the totals: 1, squared and absolute error, right side, hit, said, liked."""
+    error = _error(predicted, observed)
+    said, liked = _liked(predicted, threshold), _liked(observed, threshold)
+    columns = [np.ones(len(error)), np.square(error), np.abs(error), said == liked, said & liked, said, liked]
+    return np.stack(columns, axis=1).astype(np.float64)
+
+
+def interest_from_totals(totals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n, 7) metrics in the order of NAMES, from (n, 7) totals of `interest_sums`."""
+    count, squared, absolute, right, hits, said, liked = totals.T
+    n = np.maximum(count, 1)
+    mean_squared = squared / n
+    decisions = [hits / np.maximum(said, 1), hits / np.maximum(liked, 1), 2 * hits / np.maximum(said + liked, 1)]
+    return np.stack([mean_squared, absolute / n, np.sqrt(mean_squared), right / n, *decisions], axis=1)
 
 
 def _error(predicted: Floats, observed: Floats) -> Floats:

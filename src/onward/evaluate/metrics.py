@@ -46,7 +46,8 @@ def hit_rate(ranks: Ranks, k: int) -> Floats:
 
 def recall(ranks: Ranks, k: int) -> Floats:
     """Expected share of the targets among the first k."""
-    return _found(ranks, k) / ranks.size
+    value: Floats = _found(ranks, k) / ranks.size
+    return value
 
 
 def precision(ranks: Ranks, k: int) -> Floats:
@@ -63,7 +64,8 @@ def f1(ranks: Ranks, k: int) -> Floats:
 def ndcg(ranks: Ranks, k: int) -> Floats:
     """Expected normalised discounted cumulative gain (Järvelin and Kekäläinen, TOIS 2002) with binary gains."""
     gains = np.concatenate([[0.0], np.cumsum(1.0 / np.log2(np.arange(2, k + 2)))])
-    return _sum(ranks, _mean_over_tie(ranks, k, gains)) / gains[np.minimum(k, ranks.size)]
+    ideal: Floats = gains[np.minimum(k, ranks.size)]
+    return _sum(ranks, _mean_over_tie(ranks, k, gains)) / ideal
 
 
 def mrr(ranks: Ranks, k: int) -> Floats:

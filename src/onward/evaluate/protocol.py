@@ -1,5 +1,223 @@
-"""Run a protocol over any recommender."""
+"""Run the protocol that a model was trained for: ranks, metrics with intervals, slices, counts."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from onward.bundle import Bundle, load_bundle
+from onward.config import Protocol, SplitConfig
+from onward.data.dataset import Dataset, open_dataset
+from onward.data.sequences import Histories
+from onward.data.split import Part, Split, split
+from onward.errors import ConfigError, DataError, FormatError, unknown
+from onward.evaluate.external import align, known_only
+from onward.evaluate.interest import DEFAULT_THRESHOLD
+from onward.evaluate.measure import Answers, measure
+from onward.evaluate.options import KS, Options
+from onward.evaluate.ranking import Progress, Ranks, rank_targets
+from onward.evaluate.results import Evaluation, write_evaluation
 from onward.evaluate.validate import validation_metrics
+from onward.models.base import top_k
 
-__all__ = ["validation_metrics"]
+__all__ = ["evaluate", "validation_metrics"]
+
+
+def evaluate(
+    run_or_model: str | Path,
+    dataset: str | Path | None = None,
+    part: Literal["valid", "test"] = "test",
+    *,
+    external: bool = False,
+    protocol: Protocol | SplitConfig | None = None,
+    seen: Literal["exclude", "include"] | None = None,
+    cold: Literal["miss", "drop"] = "miss",
+    ks: Sequence[int] = KS,
+    threshold: float = DEFAULT_THRESHOLD,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Measure a trained model on the part of the data that its split kept from it.
+
+    A run's result is written to its `evaluation/PART/`; a bundle's, or one on external data, is only returned.
+
+    Args:
+        run_or_model: run folder or bundle.
+        dataset: the data set that was trained on; by default where it was then. Checked by its hash.
+        external: this data set was never trained on; it may then be any, and `protocol` divides it.
+        seen, cold, ks, threshold, seed: as in `Options`.
+
+    Raises:
+        ConfigError: another split than the training's, a part that is empty, an option out of range.
+        FormatError: another data set than the training's, or an unsound folder.
+    """
+    options = Options(seen, cold, tuple(sorted(set(ks))), threshold, seed)
+    if part not in ("valid", "test"):
+        raise ConfigError(unknown("part", str(part), ("valid", "test")))
+    bundle = load_bundle(run_or_model)
+    setting = _external(bundle, dataset, protocol) if external else _trained(bundle, dataset, protocol)
+    result = _evaluate(bundle, setting, part, options, progress)
+    run = Path(run_or_model)
+    if not external and bundle.path == run / "model" and (run / "config.toml").is_file():
+        write_evaluation(run / "evaluation" / part, result)
+    return result
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """The data set, its histories in the model's item indices, and how they are divided."""
+
+    dataset: Dataset
+    histories: Histories
+    ids: list[str]
+    """Item id by index, less one."""
+    split: Split
+    external: bool
+
+
+def _trained(bundle: Bundle, dataset: str | Path | None, protocol: Protocol | SplitConfig | None) -> _Setting:
+    config = bundle.manifest.split
+    if config.protocol == "all":
+        raise ConfigError(
+            f"{bundle.path} was trained on all events (protocol 'all'), so nothing is left to measure it on. "
+            + _carried(bundle),
+            "measure it on data that it never saw: --external --dataset OTHER --protocol last|time|users",
+        )
+    other = protocol if isinstance(protocol, SplitConfig) else None
+    name = other.protocol if other is not None else protocol
+    if (name is not None and name != config.protocol) or (other is not None and other != config):
+        raise ConfigError(
+            f"{bundle.path} was trained for protocol '{config.protocol}', and another split ('{name}') would measure "
+            "it on its own training events",
+            f"leave --protocol out, or train again: onward train --protocol {name}",
+        )
+    opened = open_trained_dataset(bundle, dataset)
+    return _Setting(opened, opened.histories, bundle.catalog.ids, split(opened.histories, config), external=False)
+
+
+def open_trained_dataset(bundle: Bundle, dataset: str | Path | None) -> Dataset:
+    """The data set that a model was trained on, here or where it was then. Raises FormatError for another one."""
+    place = Path(dataset) if dataset is not None else Path(bundle.config.dataset_path)
+    if dataset is None and not (place / "dataset.toml").is_file():
+        raise FormatError(f"the data set of {bundle.path} is no longer at {place}", "say where it is: --dataset FOLDER")
+    opened = open_dataset(place)
+    if opened.manifest.hash != bundle.manifest.dataset:
+        raise FormatError(
+            f"{bundle.path} was trained on data set {bundle.manifest.dataset[:12]}, and {place} is "
+            f"{opened.manifest.hash[:12]}",
+            "give the data set of the training, or, if the model never saw any of this one: --external",
+        )
+    return opened
+
+
+def _external(bundle: Bundle, dataset: str | Path | None, protocol: Protocol | SplitConfig | None) -> _Setting:
+    if dataset is None:
+        raise ConfigError("external data was not named", "say where it is: --dataset FOLDER")
+    opened = open_dataset(dataset)
+    if opened.manifest.hash == bundle.manifest.dataset:
+        raise ConfigError(
+            f"{dataset} is the very data set that {bundle.path} was trained on, so it is not external",
+            "leave --external out",
+        )
+    if protocol is None and bundle.manifest.split.protocol == "all":
+        raise ConfigError("which events of the external data are to be predicted?", "--protocol last|time|users")
+    config = protocol if isinstance(protocol, SplitConfig) else _fresh(protocol or bundle.manifest.split.protocol)
+    histories, ids = align(opened, bundle.catalog)
+    return _Setting(opened, histories, ids, split(histories, config), external=True)
+
+
+def _fresh(protocol: str) -> SplitConfig:
+    if protocol not in get_args(Protocol):
+        raise ConfigError(unknown("protocol", protocol, get_args(Protocol)))
+    if protocol == "all":
+        raise ConfigError("protocol 'all' leaves nothing to predict", "--protocol last|time|users")
+    return SplitConfig.parse({"protocol": protocol})
+
+
+def _carried(bundle: Bundle) -> str:
+    if not bundle.manifest.metrics:
+        return "It carries no metrics either."
+    texts = []
+    for entry in bundle.manifest.metrics:
+        shown = {name: value for name, value in entry.values.items() if name in ("ndcg@10", "hr@10", "mse")}
+        numbers = ", ".join(f"{name} {_number(value):.4f}" for name, value in shown.items())
+        texts.append(f"{numbers or 'metrics'} ({entry.part}, protocol '{entry.protocol.get('split', '?')}')")
+    return f"It carries the metrics of the run that chose its settings: {'; '.join(texts)}."
+
+
+def _number(value: Any) -> float:
+    return float(value["value"] if isinstance(value, dict) else value)
+
+
+def _evaluate(
+    bundle: Bundle, setting: _Setting, part: Literal["valid", "test"], options: Options, progress: Progress | None
+) -> Evaluation:
+    asked: Part = getattr(setting.split, part)
+    if not len(asked):
+        refit = setting.split.config.refit and part == "valid"
+        raise ConfigError(
+            f"the {part} part is empty" + (": with refit, validation joined the training" if refit else ""),
+            "use --part test" if part == "valid" else "",
+        )
+    seen = options.seen or bundle.manifest.seen
+    model, longest = bundle.model, max(options.ks)
+    lists = np.zeros((len(asked), longest), dtype=np.int64)
+
+    def keep(rows: slice, scores: Any) -> None:
+        lists[rows] = top_k(scores, longest, model.items.tie_rank)[0]
+
+    ranks = rank_targets(model, setting.histories, asked, seen, progress=progress, on_scores=keep)
+    kept = np.ones(len(asked), dtype=np.bool_)
+    dropped = int(ranks.cold.sum()) if options.cold == "drop" else 0
+    if options.cold == "drop":
+        ranks, kept = ranks.without_cold()
+        if not len(ranks):
+            raise DataError(f"every target of the {part} part is cold, and cold targets are dropped", "--cold miss")
+    answers = Answers(
+        bundle, setting.dataset.users["user"], setting.ids, setting.histories, asked.select(kept), ranks, lists[kept]
+    )
+    stated = _protocol(bundle, setting, part, seen, options, asked)
+    return measure(answers, part, stated, _counts(setting, asked, ranks, dropped, model.items.n), options)
+
+
+def _protocol(bundle: Bundle, setting: _Setting, part: str, seen: str, options: Options, asked: Part) -> dict[str, Any]:
+    config = setting.split.config
+    cuts = {"time": ("valid_from", "test_from"), "users": ("valid_share", "test_share", "seed")}.get(
+        config.protocol, ()
+    )
+    return {
+        "split": config.protocol,
+        **{name: getattr(config, name) for name in cuts},
+        "part": part,
+        "refit": config.refit,
+        "dataset": setting.dataset.manifest.hash,
+        "external": setting.external,
+        "candidates": "items seen in training",
+        "candidate_items": int(bundle.model.items.candidates.sum()),
+        "seen": seen,
+        "cold": options.cold,
+        "ties": "expectation over a random order",
+        "targets": "one group each" if "group" in setting.histories.columns else "one event each",
+        "request_time": asked.request_time,
+        "ks": list(options.ks),
+        "threshold": options.threshold,
+        "intervals": f"95%, users resampled, seed {options.seed}",
+    }
+
+
+def _counts(setting: _Setting, asked: Part, ranks: Ranks, dropped: int, n_items: int) -> dict[str, int]:
+    counts = {
+        "targets": len(ranks.request),
+        "cold_targets": int(ranks.cold.sum()),
+        "dropped_cold_targets": dropped,
+        "seen_targets": int(ranks.seen.sum()),
+        "too_short_users": setting.split.too_short,
+    }
+    if setting.external:
+        requests = asked.requests(setting.histories)
+        counts["unknown_history_events"] = requests.n_events - known_only(requests, n_items).n_events
+    return counts

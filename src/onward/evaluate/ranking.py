@@ -15,10 +15,13 @@ from torch import Tensor
 
 from onward.data.sequences import Histories, Ints
 from onward.data.split import Part
+from onward.evaluate.external import known_only
 from onward.models.base import CHUNK_SCORES, Bools, Recommender, chunks, mask_scores
 
 Progress = Callable[[int, int], None]
 """Called with (requests done, requests in all)."""
+OnScores = Callable[[slice, Tensor], None]
+"""Called with the rows of each chunk and their (rows, V + 1) scores, -inf for what can't be recommended."""
 
 
 @dataclass(frozen=True)
@@ -87,16 +90,18 @@ def rank_targets(
     seen: str,
     candidates: Bools | None = None,
     progress: Progress | None = None,
+    on_scores: OnScores | None = None,
 ) -> Ranks:
     """Rank every target of a part over the whole catalog.
 
     Args:
-        data: the whole data set, in whose columns the part's positions lie.
+        data: the whole data set, in whose columns the part's positions lie. Items past the model's catalog are
+            left out of the histories, and cold as targets.
         seen: "exclude" leaves out every item of a request's history, "include" ranks them too.
         candidates: (V + 1,) bool; the items seen in training by default.
     """
     allowed = model.items.candidates if candidates is None else candidates
-    requests = part.requests(data)
+    requests = known_only(part.requests(data), model.items.n)
     request, item = _distinct_targets(part.targets(data))
     above, tied = np.zeros(len(request), dtype=np.int64), np.zeros(len(request), dtype=np.int64)
     in_history = np.zeros(len(request), dtype=np.bool_)
@@ -105,16 +110,19 @@ def rank_targets(
         mine = slice(bounds[rows.start], bounds[rows.stop])
         some = requests.select(rows)
         with torch.no_grad():
+            scores = model.score(some)
             above[mine], tied[mine], in_history[mine] = _rank_chunk(
-                model.score(some),
+                scores,
                 torch.from_numpy(request[mine] - rows.start),
-                torch.from_numpy(item[mine]),
+                torch.from_numpy(np.where(item[mine] > model.items.n, 0, item[mine])),
                 some if seen == "exclude" else None,
                 allowed,
             )
+            if on_scores is not None:
+                on_scores(rows, scores)
         if progress is not None:
             progress(rows.stop, len(part))
-    cold = ~allowed[item]
+    cold = ~np.append(allowed, False)[np.minimum(item, len(allowed))]
     size = np.diff(bounds).astype(np.int64)
     return Ranks(request, item, above, tied, size, cold, in_history & ~cold)
 
@@ -130,7 +138,7 @@ def _distinct_targets(targets: Histories) -> tuple[Ints, Ints]:
 def _rank_chunk(
     scores: Tensor, row: Tensor, item: Tensor, history: Histories | None, allowed: Bools
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-    """(above, tied, in the excluded history) of each target; `scores` is overwritten."""
+    """(above, tied, in the excluded history) of each target; `scores` gets -inf where nothing may be recommended."""
     row, item = row.to(scores.device), item.to(scores.device)
     own = scores[row, item]
     scores[row, item] = 0.0  # a mark: what masking the history changes to -inf was in the history

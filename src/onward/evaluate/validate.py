@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from onward.data.sequences import Histories
+from onward.data.sequences import Histories, Ints
 from onward.data.split import Part
-from onward.evaluate.interest import DEFAULT_THRESHOLD, interest_metrics, scale_values
+from onward.evaluate.bootstrap import Floats
+from onward.evaluate.external import known_only
+from onward.evaluate.interest import interest_metrics, scale_values
 from onward.evaluate.metrics import request_metrics
 from onward.evaluate.ranking import rank_targets
 from onward.models.base import Recommender, chunks
@@ -28,30 +29,27 @@ def validation_metrics(
         return {}
     ranks = rank_targets(model, data, part, seen)
     values = {name: float(value.mean()) for name, value in request_metrics(ranks, ks).items()}
-    predicted, observed = target_interests(model, data, part)
-    return values | interest_metrics(predicted, observed, DEFAULT_THRESHOLD)
+    _, predicted, observed = target_interests(model, data, part)
+    return values | interest_metrics(predicted, observed)
 
 
-def target_interests(
-    model: Recommender, data: Histories, part: Part
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """(predicted, observed) interest of every target event known to the model: two (E,) arrays in [0, 1].
+def target_interests(model: Recommender, data: Histories, part: Part) -> tuple[Ints, Floats, Floats]:
+    """(row of the request, predicted interest, observed interest in [0, 1]) of target events, three (E,) arrays.
 
-    Empty when the model only ranks or the data has no values; targets that are cold, after an empty history, or
-    without a value are left out, as there is nothing to predict from or to compare with.
+    Empty when the model only ranks or the data has no values. Targets that are cold, that come after an empty
+    history or that have no value are left out: there is nothing to predict from, or to compare with.
     """
     value = data.columns.get("value")
     if model.value_range is None or value is None:
-        return np.zeros(0, dtype=np.float32), np.zeros(0, dtype=np.float64)
+        return np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0)
     row, position = part.targets(data).positions()
-    requests = part.requests(data)
-    known = (requests.lengths[row] > 0) & model.items.candidates[data.item[position]]
-    known &= ~np.isnan(np.asarray(value[position], dtype=np.float64))
-    row, position = row[known], position[known]
-    item = data.item[position].astype(np.int64)
-    histories = requests.select(row)
-    predicted = np.zeros(len(row), dtype=np.float32)
+    requests = known_only(part.requests(data), model.items.n)
+    item, observed = data.item[position].astype(np.int64), value[position].astype(np.float64)
+    candidate = np.append(model.items.candidates, False)[np.minimum(item, model.items.n + 1)]
+    known = candidate & (requests.lengths[row] > 0) & ~np.isnan(observed)
+    row, item = row[known], item[known]
+    predicted = np.zeros(len(row))
     with torch.no_grad():
         for some in chunks(len(row), model.items.n):
-            predicted[some] = model.interest(histories.select(some), item[some]).cpu().numpy()
-    return predicted, scale_values(np.asarray(value[position], dtype=np.float64), model.value_range)
+            predicted[some] = model.interest(requests.select(row[some]), item[some]).cpu().numpy()
+    return row, predicted, scale_values(observed[known], model.value_range)

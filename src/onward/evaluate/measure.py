@@ -1,0 +1,149 @@
+"""From ranks to numbers: means with intervals, slices, lists, and the table of requests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from scipy import sparse
+
+from onward.bundle import Bundle
+from onward.data.sequences import Histories, Ints
+from onward.data.split import Part
+from onward.evaluate import interest, lists, slices
+from onward.evaluate.bootstrap import Floats, Statistic, intervals, means, user_sums
+from onward.evaluate.external import known_only
+from onward.evaluate.metrics import request_metrics
+from onward.evaluate.options import Options
+from onward.evaluate.ranking import Ranks
+from onward.evaluate.results import Estimate, Evaluation, SliceRow
+from onward.evaluate.validate import target_interests
+
+Block = tuple[Floats, Statistic]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model answered to the requests of a part.
+
+    Attributes:
+        users: (U,) user ids.
+        ids: item ids; position r is index r + 1.
+        data: in whose columns the part's positions lie, in the model's item indices.
+        part, ranks: the requests and where their targets stand.
+        recommended: (R, longest k) int64 items listed for each request, 0 where there were fewer.
+    """
+
+    bundle: Bundle
+    users: pl.Series
+    ids: list[str]
+    data: Histories
+    part: Part
+    ranks: Ranks
+    recommended: Ints
+
+
+def measure(
+    answers: Answers,
+    part: Literal["valid", "test"],
+    protocol: Mapping[str, Any],
+    counts: Mapping[str, int],
+    options: Options,
+) -> Evaluation:
+    """Everything that an evaluation reports; `protocol` and `counts` are passed on."""
+    model, ranks = answers.bundle.model, answers.ranks
+    requests = known_only(answers.part.requests(answers.data), model.items.n)
+    users, user = np.unique(answers.part.user, return_inverse=True)
+    values = request_metrics(ranks, options.ks)
+    shown = [f"{name}@{k}" for k in options.ks for name in ("ndcg", "hr")]
+    buckets = {
+        "history_length": slices.length_buckets(requests.lengths),
+        "target_popularity": (slices.target_bands(ranks, model.items.train_counts), list(slices.POPULARITY)),
+    }
+    sums = user_sums(user, np.stack(list(values.values()), axis=1))
+    of_users = np.append(sums[:, :-1] / sums[:, -1:], np.ones((len(users), 1)), axis=1)
+    blocks: list[Block] = [(sums, means), (of_users, means)]
+    some_values = np.stack([values[name] for name in shown], axis=1)
+    blocks += [slices.slice_block(user, some_values, bucket) for bucket, _ in buckets.values()]
+    row, predicted, observed = target_interests(model, answers.data, answers.part)
+    if len(row):
+        pairs = interest.interest_sums(predicted, observed, options.threshold)
+        totals = [np.bincount(user[row], column, len(users)) for column in pairs.T]
+        blocks.append((np.stack(totals, axis=1), interest.interest_from_totals))
+    overall, by_user, by_length, by_popularity, *of_interest = intervals(blocks, options.seed)
+    named = dict(zip(values, overall, strict=True))
+    for estimates in of_interest:
+        named |= dict(zip(interest.NAMES, estimates, strict=True))
+    features = lists.feature_sets(answers.bundle.catalog)
+    return Evaluation(
+        model=answers.bundle.manifest.model,
+        weights=answers.bundle.manifest.files["weights.safetensors"],
+        part=part,
+        protocol=dict(protocol),
+        users=len(users),
+        requests=len(ranks),
+        metrics=named,
+        user_metrics=dict(zip(values, by_user, strict=True)),
+        lists=_list_metrics(answers, requests, features[1] if features else None, options.ks),
+        diversity_feature=features[0] if features else None,
+        counts={**counts, "empty_histories": int((requests.lengths == 0).sum()), "interest_pairs": len(row)},
+        slices={
+            name: _slice_rows(estimates, user, bucket, labels, shown)
+            for (name, (bucket, labels)), estimates in zip(buckets.items(), (by_length, by_popularity), strict=True)
+        },
+    ).with_table(_table(answers, requests, values))
+
+
+def _slice_rows(
+    estimates: list[Estimate], user: Ints, bucket: Ints, labels: list[str], shown: list[str]
+) -> list[SliceRow]:
+    """One row for each bucket that has requests, from the estimates bucket by bucket."""
+    rows = []
+    for i, number in enumerate(np.unique(bucket).tolist()):
+        inside = bucket == number
+        mine = dict(zip(shown, estimates[i * len(shown) : (i + 1) * len(shown)], strict=True))
+        sizes = {"requests": int(inside.sum()), "users": len(np.unique(user[inside]))}
+        rows.append(SliceRow(label=labels[number], metrics=mine, **sizes))
+    return rows
+
+
+def _list_metrics(
+    answers: Answers, requests: Histories, features: sparse.csr_array | None, ks: Sequence[int]
+) -> dict[str, float]:
+    train_counts = answers.bundle.model.items.train_counts
+    found: dict[str, float] = {}
+    for k in ks:
+        top = answers.recommended[:, :k]
+        found[f"coverage@{k}"] = lists.coverage(top, train_counts > 0)
+        found[f"gini@{k}"] = lists.gini(top, train_counts > 0)
+        found[f"novelty@{k}"] = lists.novelty(top, train_counts)
+        found[f"popularity_lift@{k}"] = lists.popularity_lift(top, requests, train_counts)
+        if features is not None and k > 1:
+            found[f"diversity@{k}"] = lists.diversity(top, features)
+    return found
+
+
+def _table(answers: Answers, requests: Histories, values: Mapping[str, Floats]) -> pl.DataFrame:
+    """One row a request (`Evaluation.table`)."""
+    ranks, train_counts = answers.ranks, answers.bundle.model.items.train_counts
+    popularity = np.append(train_counts, 0)[np.minimum(ranks.item, len(train_counts))]
+    targets = pl.DataFrame(
+        {
+            "request": ranks.request,
+            "targets": pl.Series(answers.ids, dtype=pl.String).gather(ranks.item - 1),
+            "above": ranks.above,
+            "tied": ranks.tied,
+        }
+    )
+    of_requests = pl.DataFrame(
+        {
+            "user": answers.users.gather(answers.part.user),
+            "history_length": requests.lengths,
+            "target_popularity": np.bincount(ranks.request, popularity, len(ranks)) / ranks.size,
+        }
+    )
+    ranked = targets.group_by("request", maintain_order=True).agg("targets", "above", "tied").drop("request")
+    return of_requests.hstack(ranked).hstack(pl.DataFrame(dict(values)))

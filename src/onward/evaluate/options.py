@@ -1,0 +1,39 @@
+"""What a protocol leaves open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from onward.errors import ConfigError, unknown
+from onward.evaluate.interest import DEFAULT_THRESHOLD
+
+KS = (5, 10, 20)
+"""Cut-offs of every metric; the middle one is what tables show."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Choices of whoever evaluates; each is stated in the result's protocol.
+
+    Attributes:
+        seen: whether items of the history may be recommended; None as the model's bundle says.
+        cold: whether targets that training never saw are misses or left out.
+        ks: cut-offs.
+        threshold: interest from which on an item counts as liked.
+        seed: of the resampled users.
+    """
+
+    seen: Literal["exclude", "include"] | None = None
+    cold: Literal["miss", "drop"] = "miss"
+    ks: tuple[int, ...] = KS
+    threshold: float = DEFAULT_THRESHOLD
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.seen not in (None, "exclude", "include"):
+            raise ConfigError(unknown("seen rule", str(self.seen), ("exclude", "include")))
+        if self.cold not in ("miss", "drop"):
+            raise ConfigError(unknown("cold rule", str(self.cold), ("miss", "drop")))
+        if not self.ks or min(self.ks) < 1:
+            raise ConfigError(f"ks = {list(self.ks)}: cut-offs are whole numbers from 1 on", "for example 5 10 20")

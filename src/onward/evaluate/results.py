@@ -1,0 +1,125 @@
+"""The result of an evaluation, and its folder.
+
+::
+
+    run/evaluation/test/
+      metrics.json       the numbers, with the protocol that they were measured under
+      requests.parquet   one row a request: user, history length, targets and their ranks, every metric
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
+
+from onward.data.dataset import check_format
+from onward.errors import FormatError
+from onward.files import atomic_folder
+
+FORMAT: Literal["onward.evaluation/1"] = "onward.evaluation/1"
+
+
+class Payload(BaseModel):
+    """Base of what is written as JSON: within a format version fields are only added, so unknown ones pass."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+
+class Estimate(Payload):
+    """A mean with its 95% interval."""
+
+    value: float
+    """The mean."""
+    low: float
+    """Lower end of the interval."""
+    high: float
+    """Upper end of the interval."""
+
+
+class SliceRow(Payload):
+    """One bucket of requests."""
+
+    label: str
+    """Which requests."""
+    requests: int
+    """Their number."""
+    users: int
+    """Users among them."""
+    metrics: dict[str, Estimate]
+    """Means over these requests."""
+
+
+class Evaluation(Payload):
+    """How one model does on one part of one data set, and under which protocol."""
+
+    format: Literal["onward.evaluation/1"] = FORMAT
+    """Format and version."""
+    model: str
+    """Name of the model."""
+    weights: str
+    """SHA-256 of the model's weights file."""
+    part: Literal["valid", "test"]
+    """Which part was predicted."""
+    protocol: dict[str, Any]
+    """Everything that decides what the numbers mean; two evaluations compare only when these are equal."""
+    users: int
+    """Users with a request."""
+    requests: int
+    """Requests: one event, or one group, to predict each."""
+    metrics: dict[str, Estimate]
+    """Means over requests; intervals resample users."""
+    user_metrics: dict[str, Estimate]
+    """The same, averaged within each user first."""
+    lists: dict[str, float]
+    """Properties of the recommended lists: coverage, Gini, novelty, popularity lift, diversity."""
+    diversity_feature: str | None = None
+    """Item column whose values diversity compares; None when the catalog has none that fits."""
+    counts: dict[str, int]
+    """What must be known beside the means: cold and seen targets, empty histories, too short users..."""
+    slices: dict[str, list[SliceRow]]
+    """`history_length` and `target_popularity`: the main metrics by bucket."""
+    _table: pl.DataFrame = PrivateAttr(default_factory=pl.DataFrame)
+
+    @property
+    def table(self) -> pl.DataFrame:
+        """One row a request: `user`, `history_length`, `target_popularity`, `targets`, `above`, `tied`, metrics.
+
+        `user` is the id; `targets` (ids), `above` and `tied` are lists with one entry a target (`Ranks`);
+        `target_popularity` is the targets' mean number of training events.
+        """
+        return self._table
+
+    def with_table(self, table: pl.DataFrame) -> Evaluation:
+        """The same result with this table of requests."""
+        copy = self.model_copy()
+        copy._table = table
+        return copy
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON values; what `onward evaluate --json` prints."""
+        return self.model_dump(mode="json")
+
+
+def write_evaluation(folder: Path, evaluation: Evaluation) -> Path:
+    """Write the evaluation's folder, replacing an earlier one. Raises OutputError when it can't be written."""
+    with atomic_folder(folder, overwrite=True) as new:
+        (new / "metrics.json").write_text(json.dumps(evaluation.as_dict(), indent=2) + "\n", encoding="utf-8")
+        evaluation.table.write_parquet(new / "requests.parquet")
+    return folder
+
+
+def read_evaluation(folder: Path) -> Evaluation:
+    """Read what `write_evaluation` wrote. Raises FormatError naming what is missing or damaged."""
+    hint = "evaluate it again: onward evaluate"
+    try:
+        values = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        check_format(folder, values.get("format"), FORMAT)
+        return Evaluation.model_validate(values).with_table(pl.read_parquet(folder / "requests.parquet"))
+    except FileNotFoundError as error:
+        raise FormatError(f"{folder} is no evaluation: {Path(str(error.filename)).name} is missing", hint) from None
+    except (ValueError, AttributeError, ValidationError, pl.exceptions.PolarsError) as error:
+        raise FormatError(f"{folder} is damaged: {error}", hint) from None
