@@ -131,7 +131,15 @@ def dump_toml(config: Config) -> str:
     """The whole configuration as TOML; absent (None) values are left out."""
     import tomli_w
 
-    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
+    return tomli_w.dumps(_present(config.model_dump(mode="json")))
+
+
+def _present(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _present(value) if isinstance(value, Mapping) else value
+        for key, value in values.items()
+        if value is not None
+    }
 
 
 def apply_settings(values: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]:

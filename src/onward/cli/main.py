@@ -53,8 +53,8 @@ def main(arguments: list[str] | None = None) -> int:
             print(json.dumps({"error": {"code": error.code, "message": error.message, "hint": error.hint}}))
         print_error(error.message, error.hint)
         return error.exit_code
-    except KeyboardInterrupt:
-        print_error("stopped by Ctrl-C")
+    except KeyboardInterrupt as stop:
+        print_error("stopped by Ctrl-C", str(stop))
         return 130
     except SystemExit as stop:  # a usage error, already printed
         return 0 if not stop.code else 2

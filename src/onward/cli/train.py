@@ -1,0 +1,94 @@
+"""`onward train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from onward.cli.common import Json, emit
+from onward.config import Protocol
+
+
+def train(
+    dataset: Path,
+    *,
+    model: Annotated[
+        str, Parameter(name=["--model", "-m"], help="Name of the model; `onward models` lists them.")
+    ] = "",
+    out: Annotated[Path, Parameter(name=["--out", "-o"], help="Run folder to write.")] = Path("run"),
+    protocol: Annotated[
+        Protocol | None, Parameter(help="How events are divided: last, time, users, or all (no test). [default: time]")
+    ] = None,
+    refit: Annotated[bool | None, Parameter(help="Train on training + validation.", negative="")] = None,
+    seed: Annotated[int | None, Parameter(help="Of weights, batches and dropout. [default: 0]")] = None,
+    config: Annotated[Path | None, Parameter(help="TOML file of settings.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        Parameter(name="--set", help="One setting, KEY=VALUE: train.epochs=20, model.width=128...", negative=""),
+    ] = None,
+    resume: Annotated[bool, Parameter(help="Go on with the training in the run folder.", negative="")] = False,
+    overwrite: Annotated[bool, Parameter(help="Replace a run that is there.", negative="")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train one model on a dataset and keep the weights that validate best.
+
+    Ctrl-C keeps a checkpoint; the same command with --resume goes on to the same result, to the bit.
+
+    Example: onward train dataset/ --model sasrec -o runs/sasrec --protocol time --set model.width=128
+
+    Parameters
+    ----------
+    dataset
+        A folder made by `onward prepare`.
+    """
+    from onward.train.loop import Stopped
+    from onward.train.run import train as run_training
+
+    try:
+        done = run_training(
+            dataset,
+            model,
+            out,
+            protocol=protocol,
+            refit=refit,
+            seed=seed,
+            config=config,
+            settings=settings or (),
+            resume=resume,
+            overwrite=overwrite,
+        )
+    except Stopped:
+        raise KeyboardInterrupt(
+            f"the checkpoint is kept; go on with: onward train {dataset} -o {out} --resume"
+        ) from None
+
+    def render() -> None:
+        from rich.console import Console
+
+        console = Console(soft_wrap=True)
+        kept = "" if done.best_epoch is None else f", weights of epoch {done.best_epoch:g} kept"
+        console.print(
+            f"trained [bold]{done.config.model['name']}[/] in {done.seconds:.1f} s{kept}; "
+            f"{done.parameters:,} parameters"
+        )
+        shown = [name for name in ("ndcg@10", "hr@10", "mse", "f1") if name in done.validation]
+        if shown:
+            console.print("validation: " + "  ".join(f"{name} {done.validation[name]:.4f}" for name in shown))
+        console.print(f"run folder: {done.folder}    next: onward evaluate {done.folder}", highlight=False)
+
+    emit(
+        {
+            "format": "onward.train/1",
+            "run": str(done.folder),
+            "model": done.config.model,
+            "protocol": done.config.split.model_dump(mode="json", exclude_none=True),
+            "seconds": done.seconds,
+            "parameters": done.parameters,
+            "best_epoch": done.best_epoch,
+            "validation": done.validation,
+        },
+        as_json,
+        render,
+    )

@@ -1,0 +1,188 @@
+"""Batches: named columns over the real positions of some histories, padded nowhere.
+
+A *step* is what a sequence model reads at once: one event, or one group of events (a basket) where the data
+declares groups; members of a group are one step, so none is input for another.
+
+Shapes: B rows, N steps of all rows together, M members of all steps, T targets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from onward.data.sequences import Histories, Ints
+
+BUCKET_BATCHES = 50
+"""Windows are shuffled, then sorted by length within this many batches."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Inputs and targets of B rows, flat.
+
+    Attributes:
+        lengths: (B,) int64 steps of each row.
+        items: (M,) int64 input items, step by step.
+        bags: (N,) int64 first member of each step in `items`, or None when every step is one event.
+        values: (N,) float32 value of each step (mean of its members; NaN where missing), or None.
+        targets: (T,) int64 items to predict; empty when the batch is only encoded.
+        target_steps: (T,) int64 the step (of N) after which each target comes.
+        target_weights: (T,) float32; the targets of one step sum to 1.
+        target_values: (T,) float32 values of the targets (NaN where missing), or None.
+    """
+
+    lengths: Tensor
+    items: Tensor
+    bags: Tensor | None
+    values: Tensor | None
+    targets: Tensor
+    target_steps: Tensor
+    target_weights: Tensor
+    target_values: Tensor | None
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on a device."""
+        return replace(self, **{name: tensor.to(device) for name, tensor in vars(self).items() if tensor is not None})
+
+
+class Steps:
+    """Histories as steps: the arrays that batches are cut from.
+
+    Attributes:
+        start, end: (B,) int64 first and one-past-last step of each history.
+        bounds: (S + 1,) int64 position of each step's first member, or None when steps are positions.
+    """
+
+    def __init__(self, histories: Histories) -> None:
+        self.histories = histories
+        self.bounds: Ints | None = None
+        self.start, self.end = histories.start, histories.end
+        if "group" in histories.columns:
+            self.bounds = _group_bounds(histories)
+            self.start = np.searchsorted(self.bounds, histories.start)
+            self.end = np.searchsorted(self.bounds, histories.end)
+
+    def encode(self, rows: NDArray[np.generic], max_length: int) -> Batch:
+        """The newest `max_length` steps of some histories, without targets. Rows must not be empty."""
+        end = self.end[rows]
+        return self._batch(np.maximum(self.start[rows], end - max_length), end, with_targets=False)
+
+    def train(self, first: Ints, last: Ints) -> Batch:
+        """Windows of steps `first` to `last`, both included; all but the last are input, all but the first targets."""
+        return self._batch(first, last, with_targets=True)
+
+    def _batch(self, start: Ints, end: Ints, with_targets: bool) -> Batch:
+        steps = _ranges(start, end)
+        items, bags = self._members(steps)
+        targets, owners = self._targets(steps + 1) if with_targets else (np.zeros(0, np.int64), np.zeros(0, np.int64))
+        sizes = np.bincount(owners, minlength=len(steps)) if with_targets else np.ones(1)
+        value = self.histories.columns.get("value")
+        column = self.histories.item
+        return Batch(
+            lengths=torch.from_numpy(end - start),
+            items=_tensor(column[items], np.int64),
+            bags=bags,
+            values=None if value is None else self._step_values(items, bags, value),
+            targets=_tensor(column[targets], np.int64),
+            target_steps=torch.from_numpy(owners),
+            target_weights=_tensor(1.0 / sizes[owners] if with_targets else np.zeros(0), np.float32),
+            target_values=None if value is None else _tensor(value[targets], np.float32),
+        )
+
+    def _members(self, steps: Ints) -> tuple[Ints, Tensor | None]:
+        """Positions of all members of some steps, and where each step begins among them."""
+        if self.bounds is None:
+            return steps, None
+        first, last = self.bounds[steps], self.bounds[steps + 1]
+        return _ranges(first, last), torch.from_numpy(np.cumsum(last - first) - (last - first))
+
+    def _targets(self, steps: Ints) -> tuple[Ints, Ints]:
+        if self.bounds is None:
+            return steps, np.arange(len(steps), dtype=np.int64)
+        first, last = self.bounds[steps], self.bounds[steps + 1]
+        return _ranges(first, last), np.repeat(np.arange(len(steps), dtype=np.int64), last - first)
+
+    def _step_values(self, items: Ints, bags: Tensor | None, value: NDArray[np.generic]) -> Tensor:
+        flat = value[items].astype(np.float32)
+        if bags is None:
+            return torch.from_numpy(flat)
+        sizes = np.diff(bags.numpy(), append=len(items))
+        return _tensor(np.add.reduceat(flat, bags.numpy()) / sizes, np.float32)
+
+
+class TrainingBatches:
+    """Every epoch's batches, a pure function of (seed, epoch), so that a resumed run continues the same order.
+
+    A history longer than `max_length` steps is cut into windows from its newest end.
+
+    Args:
+        histories: the training histories; those of fewer than two steps give nothing to learn and are left out.
+        max_length: longest input, in steps.
+        tokens: input steps a batch holds, about.
+    """
+
+    def __init__(self, histories: Histories, max_length: int, tokens: int, seed: int) -> None:
+        self.steps = Steps(histories)
+        self.tokens, self.seed = tokens, seed
+        self.first, self.last = _windows(self.steps.start, self.steps.end, max_length)
+        self.n_targets = int((self.last - self.first).sum())
+
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+        return len(self._cut(0))
+
+    def epoch(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch, without the first `skip`."""
+        for rows in self._cut(epoch)[skip:]:
+            yield self.steps.train(self.first[rows], self.last[rows])
+
+    def _cut(self, epoch: int) -> list[Ints]:
+        rng = np.random.default_rng([self.seed, epoch])
+        order = rng.permutation(len(self.first))
+        lengths = (self.last - self.first)[order]
+        bucket = np.cumsum(lengths) // (self.tokens * BUCKET_BATCHES)
+        by_length = np.lexsort((lengths, bucket))
+        batch = np.cumsum(lengths[by_length]) // self.tokens
+        parts = np.split(order[by_length], np.flatnonzero(np.diff(batch)) + 1)
+        return [parts[index] for index in rng.permutation(len(parts))]
+
+
+def _windows(start: Ints, end: Ints, max_length: int) -> tuple[Ints, Ints]:
+    """First and last step of every training window, newest window of each history first."""
+    long_enough = end - start >= 2
+    start, last = start[long_enough], end[long_enough] - 1
+    pieces = -((start - last) // max_length)  # ceil of the number of targets over max_length
+    which = np.repeat(np.arange(len(start)), pieces)
+    piece = np.arange(len(which)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    window_last = last[which] - piece * max_length
+    return np.maximum(start[which], window_last - max_length), window_last
+
+
+def _group_bounds(histories: Histories) -> Ints:
+    """Position where each run of one group begins, over the whole columns, and the end."""
+    group = histories.groups()
+    begins = np.zeros(len(group) + 1, dtype=np.bool_)
+    begins[1:-1] = np.diff(group) != 0
+    begins[histories.start] = True  # neighbours in the arrays may be different users' groups of one number
+    begins[histories.end] = True
+    begins[0] = begins[-1] = True
+    bounds: Ints = np.flatnonzero(begins)
+    return bounds
+
+
+def _ranges(start: Ints, end: Ints) -> Ints:
+    """start[0] ... end[0]-1, start[1] ... end[1]-1, ... as one array."""
+    lengths = end - start
+    positions: Ints = np.repeat(start - (np.cumsum(lengths) - lengths), lengths)
+    positions += np.arange(len(positions))
+    return positions
+
+
+def _tensor(values: NDArray[np.generic], dtype: type[np.generic]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=dtype))

@@ -1,0 +1,104 @@
+"""Losses as pure functions.
+
+Shapes: N predictions, D width, V items, K negatives shared by all predictions. Weights are (N,) float32; every
+loss is the weighted mean over predictions, a scalar.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+CHUNK_ROWS = 1024
+"""Rows whose logits over the whole catalog are held at once."""
+
+
+def full_softmax(states: Tensor, table: Tensor, bias: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """Cross-entropy over the whole catalog, without ever holding (N, V) logits.
+
+    Args:
+        states: (N, D). table: (V, D). bias: (V,). targets: (N,) int64 rows of the table. weights: (N,).
+    """
+    if states.shape[1] != table.shape[1]:
+        raise ValueError(f"states are {states.shape[1]} wide and the item table is {table.shape[1]}")
+    loss: Tensor = _ChunkedSoftmax.apply(states, table, bias, targets, weights)  # type: ignore[no-untyped-call]
+    return loss
+
+
+class _ChunkedSoftmax(torch.autograd.Function):
+    """The gradient is made in the forward pass, chunk by chunk, since it needs the same probabilities as the loss."""
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, table: Tensor, bias: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        scale = weights / weights.sum()
+        loss = states.new_zeros(())
+        wanted = any(ctx.needs_input_grad[:3])
+        grad_states = torch.empty_like(states)
+        grad_table, grad_bias = torch.zeros_like(table), torch.zeros_like(bias)
+        buffer = states.new_empty(min(CHUNK_ROWS, len(states)), len(table))
+        for first in range(0, len(states), CHUNK_ROWS):
+            rows = slice(first, first + CHUNK_ROWS)
+            state, target, part = states[rows], targets[rows, None], scale[rows, None]
+            logits = torch.addmm(bias, state, table.T, out=buffer[: len(state)])
+            peak = logits.amax(1, keepdim=True)
+            at_target = logits.gather(1, target) - peak
+            total = logits.sub_(peak).exp_().sum(1, keepdim=True)
+            loss += ((total.log() - at_target) * part).sum()
+            if wanted:
+                gradient = logits.mul_(part / total)
+                gradient.scatter_add_(1, target, -part)
+                torch.mm(gradient, table, out=grad_states[rows])
+                grad_table.addmm_(gradient.T, state)
+                grad_bias += gradient.sum(0)
+        ctx.save_for_backward(grad_states, grad_table, grad_bias)
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        grad_states, grad_table, grad_bias = ctx.saved_tensors
+        return grad_states * grad_output, grad_table * grad_output, grad_bias * grad_output, None, None
+
+
+def sampled_softmax(positive: Tensor, negative: Tensor, log_q: Tensor, hits: Tensor, weights: Tensor) -> Tensor:
+    """Softmax over the target and K shared negatives, each logit less its log-probability of being drawn (logQ).
+
+    Bengio and Senecal (2008), "Adaptive importance sampling to accelerate training of a neural probabilistic
+    language model". Of K draws with replacement, one of probability q stands for 1 / (K q) items, so that the
+    sum over the negatives is an unbiased estimate of the sum over all items but the target; draws that hit the
+    target count as nothing.
+
+    Args:
+        positive: (N,) target logits. negative: (N, K). log_q: (K,). hits: (N, K) bool, negative equals target.
+    """
+    adjusted = negative - (log_q + math.log(negative.shape[1]))
+    logits = torch.cat([positive.unsqueeze(1), adjusted.masked_fill(hits, -torch.inf)], 1)
+    return _mean(torch.logsumexp(logits, 1) - positive, weights)
+
+
+def bce(positive: Tensor, negative: Tensor, hits: Tensor, weights: Tensor) -> Tensor:
+    """Binary cross-entropy of the target against the mean of its negatives (SASRec, Kang and McAuley 2018)."""
+    against = _mean_negatives(F.softplus(negative), hits)
+    return _mean(F.softplus(-positive) + against, weights)
+
+
+def bpr(positive: Tensor, negative: Tensor, hits: Tensor, weights: Tensor) -> Tensor:
+    """Bayesian personalised ranking: -log sigmoid(target - negative), mean over negatives (Rendle et al. 2009)."""
+    return _mean(_mean_negatives(F.softplus(negative - positive.unsqueeze(1)), hits), weights)
+
+
+def mse(predicted: Tensor, wanted: Tensor, weights: Tensor) -> Tensor:
+    """Mean squared error. All (N,)."""
+    return _mean((predicted - wanted) ** 2, weights)
+
+
+def _mean(values: Tensor, weights: Tensor) -> Tensor:
+    return (values * weights).sum() / weights.sum()
+
+
+def _mean_negatives(values: Tensor, hits: Tensor) -> Tensor:
+    kept = (~hits).to(values.dtype)
+    return (values * kept).sum(1) / kept.sum(1).clamp(min=1)

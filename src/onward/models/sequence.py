@@ -1,0 +1,237 @@
+"""The sequence model: item input, encoder, head. Every neural recommender is one of these with its own encoder.
+
+Legend: B rows, L longest row, N real steps, D width, V items, T targets, K negatives.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from onward.data.batches import Batch, Steps
+from onward.data.negatives import NegativeSampler
+from onward.data.sequences import Histories, Ints
+from onward.errors import ConfigError
+from onward.models import losses
+from onward.models.base import Items, ModelConfig, Recommender
+
+ENCODE_STEPS = 65_536
+"""Steps encoded at once when scoring."""
+
+
+class SequenceConfig(ModelConfig):
+    """Settings that all sequence models share."""
+
+    width: int = Field(64, ge=1)
+    """Width of item vectors and states."""
+    max_length: int = Field(200, ge=1)
+    """Newest steps of a history that the model reads; longer training histories are cut into windows."""
+    dropout: float = Field(0.2, ge=0, lt=1)
+    """Share of activations dropped in training."""
+    loss: Literal["cross_entropy", "sampled_softmax", "bce", "bpr", "mse"] = "cross_entropy"
+    """What is minimised; `mse` learns the interest in [0, 1] from the events' value column instead of ranking."""
+    negatives: int = Field(256, ge=1)
+    """Negatives a batch shares, for sampled_softmax, bce and bpr."""
+    negatives_power: float = Field(0.0, ge=0, le=1)
+    """Negatives are drawn in proportion to training events ** this: 0 uniform, 1 by popularity."""
+    output: Literal["tied", "separate"] = "tied"
+    """Whether items are scored by their input vectors or by a table of their own."""
+
+
+class ItemVectors(nn.Module):
+    """One learned vector an item; a step of several items is their mean."""
+
+    def __init__(self, n_items: int, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(n_items + 1, width))
+
+    def forward(self, items: Tensor, bags: Tensor | None) -> Tensor:
+        """(M,) items, and (N,) first member of each step or None when each step is one item, to (N, D)."""
+        if bags is None:
+            return F.embedding(items, self.weight)
+        return F.embedding_bag(items, self.weight, bags, mode="mean")
+
+
+class SequenceModel(nn.Module, Recommender):
+    """Item vectors -> encoder -> one state a step -> scores over items, or interest in one.
+
+    A subclass sets `name`, `Config` and `traits`, makes its layers in `build`, and writes `encode`.
+    """
+
+    config: SequenceConfig
+    input: nn.Module
+    output: ItemVectors | None
+    value_bounds: Tensor
+
+    def __init__(self, config: SequenceConfig, items: Items) -> None:
+        nn.Module.__init__(self)
+        Recommender.__init__(self, config, items)
+        self.input = self.make_input(config, items.n)
+        self.build(config, items.n)
+        tied = config.output == "tied"
+        self.output = None if tied else ItemVectors(items.n, config.width)
+        self.output_bias = nn.Parameter(torch.zeros(items.n + 1))
+        if config.loss == "mse":
+            self.value_input = nn.Parameter(torch.zeros(config.width))
+            self.register_buffer("value_bounds", torch.tensor([0.0, 1.0]))
+        self.sampler = NegativeSampler(items.train_counts, config.negatives_power)
+        initialise(self)
+
+    def make_input(self, config: SequenceConfig, n_items: int) -> nn.Module:
+        """From items to vectors. Row 0 of the table is padding."""
+        return ItemVectors(n_items, config.width)
+
+    @abstractmethod
+    def build(self, config: SequenceConfig, n_items: int) -> None:
+        """Make the encoder's layers."""
+
+    @abstractmethod
+    def encode(self, inputs_BLD: Tensor, lengths: Tensor) -> Tensor:
+        """(B, L, D) states from (B, L, D) inputs; rows are real up to their length, zero after it."""
+
+    def start_training(self, training: Histories) -> None:
+        """Take from the training events what the model needs before the first step: the range of their values."""
+        if self.config.loss != "mse":
+            return
+        values = training.columns.get("value")
+        known = values[training.positions()[1]] if values is not None else np.zeros(0)
+        known = known[~np.isnan(known)]
+        if not len(known) or known.min() == known.max():
+            raise ConfigError(
+                "loss 'mse' learns from the events' value column, and the training events have "
+                + ("none" if values is None else "no two different values"),
+                "prepare with --value COLUMN (a rating, a quantity), or choose another loss",
+            )
+        self.value_bounds.copy_(torch.tensor([float(known.min()), float(known.max())]))
+
+    # training
+
+    def states(self, batch: Batch) -> Tensor:
+        """(N, D) states of all real steps, row by row."""
+        vectors_ND = self._vectors(batch)
+        lengths = batch.lengths
+        longest = int(lengths.max())
+        real_BL = torch.arange(longest, device=lengths.device) < lengths[:, None]
+        slots_N = real_BL.flatten().nonzero().squeeze(1)
+        padded = vectors_ND.new_zeros(len(lengths) * longest, vectors_ND.shape[1])
+        inputs_BLD = padded.index_copy(0, slots_N, vectors_ND).view(len(lengths), longest, -1)
+        return self.encode(inputs_BLD, lengths).flatten(0, 1).index_select(0, slots_N)
+
+    def _vectors(self, batch: Batch) -> Tensor:
+        vectors_ND: Tensor = self.input(batch.items, batch.bags)
+        if self.config.loss == "mse" and batch.values is not None:
+            # known past values are input; a missing one counts as the middle of the range
+            scaled = (self._scale(batch.values) - 0.5).nan_to_num(0.0)
+            vectors_ND = vectors_ND + scaled[:, None] * self.value_input
+        return vectors_ND
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The configured loss of a batch, a scalar."""
+        states_ND = self.states(batch)
+        states_TD = states_ND if batch.bags is None else states_ND.index_select(0, batch.target_steps)
+        targets, weights = batch.targets, batch.target_weights
+        if self.config.loss == "cross_entropy":
+            table, bias = self._table(), self.output_bias
+            return losses.full_softmax(states_TD, table[1:], bias[1:], targets - 1, weights)
+        positive = self._logits(states_TD, targets)
+        if self.config.loss == "mse":
+            assert batch.target_values is not None
+            wanted = self._scale(batch.target_values)
+            known = ~wanted.isnan()
+            return losses.mse(positive.sigmoid()[known], wanted[known].clamp(0, 1), weights[known])
+        drawn = self.sampler.draw(self.config.negatives).to(targets.device)
+        negative = states_TD @ self._table()[drawn].T + self.output_bias[drawn]
+        hits = targets[:, None] == drawn[None, :]
+        if self.config.loss == "sampled_softmax":
+            log_q = self.sampler.log_q.to(targets.device)[drawn]
+            return losses.sampled_softmax(positive, negative, log_q, hits, weights)
+        pairwise = losses.bce if self.config.loss == "bce" else losses.bpr
+        return pairwise(positive, negative, hits, weights)
+
+    def _table(self) -> Tensor:
+        table = self.input if self.output is None else self.output
+        assert isinstance(table, ItemVectors)
+        return table.weight
+
+    def _logits(self, states: Tensor, items: Tensor) -> Tensor:
+        return (states * self._table()[items]).sum(1) + self.output_bias[items]
+
+    def _scale(self, values: Tensor) -> Tensor:
+        low, high = self.value_bounds[0], self.value_bounds[1]
+        return (values - low) / (high - low)
+
+    # answering
+
+    def last_states(self, histories: Histories) -> Tensor:
+        """(B, D) state after each history's newest step; histories of one item or more."""
+        was_training = self.training
+        self.eval()
+        steps = Steps(histories)
+        lengths = np.minimum(steps.end - steps.start, self.config.max_length)
+        order = np.argsort(lengths, kind="stable")
+        parts = []
+        with torch.no_grad():
+            for rows in _by_budget(order, lengths[order]):
+                batch = steps.encode(rows, self.config.max_length).to(self.output_bias.device)
+                parts.append(self.states(batch)[batch.lengths.cumsum(0) - 1])
+            back = torch.from_numpy(np.argsort(order, kind="stable")).to(self.output_bias.device)
+            states = torch.cat(parts)[back]
+        self.train(was_training)
+        return states
+
+    def score_histories(self, histories: Histories) -> Tensor:
+        """(B, V + 1) float32 logits of every item after each history."""
+        with torch.no_grad():
+            scores = torch.addmm(self.output_bias, self.last_states(histories), self._table().T)
+        return scores.float()
+
+    @property
+    def value_range(self) -> tuple[float, float] | None:
+        """The values that interest 0 and 1 stand for, of the training events; None for a model that only ranks."""
+        if self.config.loss != "mse":
+            return None
+        low, high = self.value_bounds.tolist()
+        return low, high
+
+    def interest(self, histories: Histories, items: Ints) -> Tensor:
+        """(B,) float32 in [0, 1]: expected interest of each history in one item; an empty history has a zero state."""
+        if self.value_range is None:
+            return super().interest(histories, items)
+        states = self.output_bias.new_zeros(len(histories), self.config.width)
+        known = histories.lengths > 0
+        with torch.no_grad():
+            if known.any():
+                states[torch.from_numpy(known)] = self.last_states(histories.select(known))
+            return self._logits(states, torch.from_numpy(items).to(states.device)).sigmoid()
+
+    def state(self) -> dict[str, Tensor]:
+        """Weights and statistics by name."""
+        return {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take over weights and statistics."""
+        self.load_state_dict(dict(state))
+
+
+def initialise(model: nn.Module) -> None:
+    """Item vectors from N(0, 0.02), matrices Xavier-uniform, biases zero; recurrent matrices orthogonal."""
+    for name, parameter in model.named_parameters():
+        if "input.weight" in name or "output.weight" in name or "position" in name:
+            nn.init.normal_(parameter, std=0.02)
+        elif parameter.dim() >= 2:
+            (nn.init.orthogonal_ if "weight_hh" in name else nn.init.xavier_uniform_)(parameter)
+        elif name.endswith("bias") or "bias_" in name:
+            nn.init.zeros_(parameter)
+
+
+def _by_budget(order: Ints, lengths: Ints) -> list[Ints]:
+    """Rows in batches of at most ENCODE_STEPS padded steps, about."""
+    batch = np.cumsum(lengths) // ENCODE_STEPS
+    return np.split(order, np.flatnonzero(np.diff(batch)) + 1)

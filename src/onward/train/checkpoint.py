@@ -1,0 +1,89 @@
+"""Checkpoints: everything a training needs to go on as if it had never stopped, in one safetensors file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from onward.errors import FormatError
+from onward.files import atomic_file
+
+FORMAT = "onward.checkpoint/1"
+
+
+@dataclass
+class Progress:
+    """Where a training stands. Everything but `seconds` is a pure function of config, data and seed."""
+
+    step: int = 0
+    """Updates done."""
+    epoch: int = 0
+    """Epoch that the next batch belongs to."""
+    batch: int = 0
+    """Batches of that epoch done."""
+    best: float | None = None
+    """Best value of the monitored metric."""
+    best_epoch: float = 0.0
+    """Epochs done at the best value."""
+    waited: int = 0
+    """Validations since the best."""
+    plateaus: int = 0
+    """Times that `plateau` has reduced the step size."""
+    seconds: float = 0.0
+    """Time spent training, over all sessions."""
+    finished: bool = False
+    """Whether the training has come to its end."""
+
+
+def save_checkpoint(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, progress: Progress) -> None:
+    """Write a checkpoint beside its target and rename it into place: a half-written one is never found."""
+    tensors: dict[str, Tensor] = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    for index, state in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
+    tensors["generator"] = torch.get_rng_state()
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with atomic_file(path, overwrite=True) as temporary:
+        temporary.write_bytes(save(tensors, {"format": FORMAT, "progress": json.dumps(asdict(progress))}))
+
+
+def load_checkpoint(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer | None = None) -> Progress:
+    """Restore the model, and with an optimiser also its state and the generator's.
+
+    Raises:
+        FormatError: the file is missing, damaged, or of another model.
+    """
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise FormatError(f"{path} can't be read as a checkpoint: {error}") from None
+    if metadata.get("format") != FORMAT:
+        raise FormatError(f"{path} has format {metadata.get('format')!r}, and this version of onward reads {FORMAT!r}")
+    try:
+        model.load_state_dict(_under(tensors, "model."))
+    except RuntimeError:
+        raise FormatError(f"{path} is a checkpoint of another model", "train into another folder") from None
+    if optimiser is not None:
+        _restore_optimiser(optimiser, _under(tensors, "optimiser."))
+        torch.set_rng_state(tensors["generator"])
+    return Progress(**json.loads(metadata["progress"]))
+
+
+def _restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        index, _, part = name.partition(".")
+        state.setdefault(int(index), {})[part] = tensor
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+
+
+def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,239 @@
+"""The training loop.
+
+Everything that decides a weight is a pure function of configuration, data and seed: batches of (seed, epoch),
+step size of the step, dropout and negatives of torch's generator, which is saved. So a training that was killed and
+resumed ends with the same bits as one that never stopped.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+
+import torch
+from torch import Tensor
+
+from onward.config import TrainConfig
+from onward.data.batches import Batch, TrainingBatches
+from onward.data.sequences import Histories
+from onward.errors import ConfigError, TrainingError
+from onward.models.sequence import SequenceModel
+from onward.train.checkpoint import Progress, load_checkpoint, save_checkpoint
+from onward.train.display import Display
+from onward.train.optim import learning_rate, make_optimiser
+from onward.train.tracking import Tracker
+
+CHECK_STEPS = 20
+"""Steps between looks at the loss."""
+SAVE_SECONDS = 30.0
+"""Time between checkpoints within an epoch."""
+DIVERGED = 3.0
+"""A loss this many times that of the first steps has diverged."""
+MINIMISED = ("mse", "mae", "rmse")
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C, after the checkpoint was written."""
+
+
+def train_model(
+    model: SequenceModel,
+    training: Histories,
+    validate: Callable[[], dict[str, float]] | None,
+    config: TrainConfig,
+    seed: int,
+    folder: Path,
+    display: Display,
+    resume: bool = False,
+) -> Progress:
+    """Train, and leave the best weights (by `config.monitor`; the last without validation) in the model.
+
+    Checkpoints go to `folder/checkpoints`, metrics to `folder/metrics.jsonl`.
+
+    Raises:
+        TrainingError: the loss became NaN or diverged; names the step.
+        Stopped: Ctrl-C, after a checkpoint.
+    """
+    last, best = folder / "checkpoints" / "last.safetensors", folder / "checkpoints" / "best.safetensors"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        batches = TrainingBatches(training, model.config.max_length, config.batch_tokens, seed)
+        if not batches.n_targets:
+            raise ConfigError("no user has two training events, so there is nothing to learn an order from")
+        optimiser = make_optimiser(model, config)
+        progress = load_checkpoint(last, model, optimiser) if resume and last.is_file() else Progress()
+        with Tracker(folder, progress.step) as tracker, _ctrl_c() as stopping:
+            loop = _Loop(model, optimiser, batches, validate, config, progress, tracker, display, last, best, stopping)
+            if not progress.finished:
+                loop.run()
+    load_checkpoint(best, model)
+    return progress
+
+
+class _Loop:
+    """One training's moving parts; `run` reads from top to bottom."""
+
+    def __init__(
+        self,
+        model: SequenceModel,
+        optimiser: torch.optim.Optimizer,
+        batches: TrainingBatches,
+        validate: Callable[[], dict[str, float]] | None,
+        config: TrainConfig,
+        progress: Progress,
+        tracker: Tracker,
+        display: Display,
+        last: Path,
+        best: Path,
+        stopping: threading.Event,
+    ) -> None:
+        self.model, self.optimiser, self.batches, self.validate = model, optimiser, batches, validate
+        self.config, self.progress, self.tracker, self.display = config, progress, tracker, display
+        self.last, self.best, self.stopping = last, best, stopping
+        self.per_epoch = len(batches)
+        self.total = self.per_epoch * config.epochs
+        self.validation_steps = max(1, round(self.per_epoch * config.validate_every))
+        self.recent: list[Tensor] = []
+        self.recent_events = 0
+        self.first_loss: float | None = None
+
+    def run(self) -> None:
+        """Epoch by epoch, until the last or until validation stops improving."""
+        progress = self.progress
+        self.looked = self.saved = time.perf_counter()
+        self.started = self.looked - progress.seconds
+        self.display.start(self.total, progress.step)
+        while progress.epoch < self.config.epochs and not progress.finished:
+            for batch in self.batches.epoch(progress.epoch, skip=progress.batch):
+                self._update(batch)
+                progress.step += 1
+                progress.batch += 1
+                if progress.batch == self.per_epoch:
+                    progress.epoch, progress.batch = progress.epoch + 1, 0
+                self._after_step()
+                if progress.finished:
+                    break
+        self._look()
+        progress.finished = True
+        self._save(self.last)
+
+    def _update(self, batch: Batch) -> None:
+        progress, config = self.progress, self.config
+        rate = learning_rate(config, progress.step, self.total, progress.plateaus)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.model.train()
+        moved = batch.to(self.model.output_bias.device)
+        loss = self.model.loss(moved)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
+        self.optimiser.step()
+        self.recent.append(loss.detach())
+        self.recent_events += len(moved.targets)
+
+    def _after_step(self) -> None:
+        step = self.progress.step
+        ends = step == self.total
+        if len(self.recent) == CHECK_STEPS or ends or self.stopping.is_set():
+            self._look()
+        if step % self.validation_steps == 0 or ends:
+            self._look()
+            self._validate()
+        elif time.perf_counter() - self.saved > SAVE_SECONDS:
+            self._look()
+            self._save(self.last)
+        if self.stopping.is_set():
+            self._save(self.last)
+            raise Stopped
+
+    def _look(self) -> None:
+        """Check the losses since the last look, and log them."""
+        if not self.recent:
+            return
+        losses = torch.stack(self.recent).tolist()
+        step = self.progress.step
+        for offset, loss in enumerate(losses):
+            if not loss < float("inf"):  # NaN too
+                raise self._failed(f"the loss is {loss} at step {step - len(losses) + offset + 1}")
+        mean = sum(losses) / len(losses)
+        self.first_loss = mean if self.first_loss is None else self.first_loss
+        if mean > DIVERGED * self.first_loss:
+            raise self._failed(f"the loss has diverged by step {step}: {mean:.4g}, at first {self.first_loss:.4g}")
+        now = time.perf_counter()
+        speed = self.recent_events / max(now - self.looked, 1e-9)
+        self.progress.seconds = now - self.started
+        values = {
+            "epoch": round(step / self.per_epoch, 4),
+            "loss": mean,
+            "learning_rate": self.optimiser.param_groups[0]["lr"],
+            "events_per_second": speed,
+            "seconds": self.progress.seconds,
+        }
+        self.tracker.log("train", step, values)
+        self.display.step(step, mean, speed)
+        self.recent, self.recent_events, self.looked = [], 0, now
+
+    def _failed(self, what: str) -> TrainingError:
+        rate = self.optimiser.param_groups[0]["lr"]
+        return TrainingError(
+            f"training stopped: {what} (learning rate {rate:.3g})",
+            "likely causes, in order: the learning rate is too high (halve train.learning_rate), too little warm-up "
+            "(train.warmup_steps), gradients clipped too late (train.clip_norm), extreme values in the value column",
+        )
+
+    def _validate(self) -> None:
+        progress, config = self.progress, self.config
+        if self.validate is None:
+            if progress.step == self.total:
+                save_checkpoint(self.best, self.model, self.optimiser, progress)
+            return
+        metrics = self.validate()
+        if config.monitor not in metrics:
+            raise ConfigError(f"train.monitor = '{config.monitor}' is not among the metrics: {', '.join(metrics)}")
+        value = metrics[config.monitor]
+        epochs = progress.step / self.per_epoch
+        progress.seconds = time.perf_counter() - self.started
+        self.tracker.log("validation", progress.step, {"epoch": epochs, "seconds": progress.seconds, **metrics})
+        sign = -1 if config.monitor in MINIMISED else 1
+        if progress.best is None or sign * value > sign * progress.best:
+            progress.best, progress.best_epoch, progress.waited = value, epochs, 0
+            save_checkpoint(self.best, self.model, self.optimiser, progress)
+        else:
+            progress.waited += 1
+            if config.schedule == "plateau" and progress.waited % max(1, config.patience // 3) == 0:
+                progress.plateaus += 1
+            progress.finished = progress.waited >= config.patience
+        self.display.validated(epochs, config.monitor, value, progress.waited == 0)
+        self._save(self.last)
+        self.looked = time.perf_counter()
+
+    def _save(self, path: Path) -> None:
+        self.progress.seconds = time.perf_counter() - self.started
+        save_checkpoint(path, self.model, self.optimiser, replace(self.progress))
+        self.saved = time.perf_counter()
+
+
+@contextmanager
+def _ctrl_c() -> Iterator[threading.Event]:
+    """The first Ctrl-C asks the loop to stop after the current step; a second one stops at once."""
+    stopping = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stopping  # signals reach the main thread only
+        return
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        stopping.set()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield stopping
+    finally:
+        signal.signal(signal.SIGINT, before)

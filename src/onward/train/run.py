@@ -1,0 +1,183 @@
+"""One run: from a dataset and a configuration to a folder with a trained model in it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from onward.bundle import write_bundle
+from onward.config import RunConfig, apply_settings, dump_toml, read_toml
+from onward.data.dataset import Dataset, open_dataset
+from onward.data.split import Split, split
+from onward.errors import ConfigError, FormatError
+from onward.evaluate.validate import validation_metrics
+from onward.files import atomic_folder, check_target
+from onward.models.base import Recommender, build, make_items
+from onward.models.registry import model_class
+from onward.models.sequence import SequenceModel
+from onward.train.display import Display
+from onward.train.loop import train_model
+from onward.train.tracking import Tracker
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run."""
+
+    folder: Path
+    config: RunConfig
+    seconds: float
+    """Training time, over all sessions."""
+    parameters: int
+    """Numbers that the model learned."""
+    best_epoch: float | None
+    """Epoch whose weights were kept; None for a model fitted in one call."""
+    validation: dict[str, float]
+    """Metrics on the validation part; empty when there is none."""
+
+
+def train(
+    dataset: Dataset | str | Path,
+    model: str = "",
+    out: str | Path = "run",
+    *,
+    protocol: str | None = None,
+    refit: bool | None = None,
+    seed: int | None = None,
+    config: str | Path | None = None,
+    settings: Sequence[str] = (),
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Trained:
+    """Train one model and write its run folder; a static model is fitted in one call.
+
+    Args:
+        dataset: a prepared dataset or its folder.
+        model: name in the registry; may come from `config` instead.
+        protocol, refit, seed: as in `SplitConfig` and `RunConfig`; None leaves what `config` says.
+        config: TOML file of settings; `settings` (`train.epochs=20`) go over it, and the arguments over both.
+        resume: go on with the training in `out`, whose own configuration counts.
+        overwrite: replace a run that is there.
+
+    Raises:
+        ConfigError, FormatError, OutputError: what was given can't be used.
+        TrainingError: the loss became NaN or diverged.
+        KeyboardInterrupt: Ctrl-C, after a checkpoint.
+    """
+    folder = Path(out)
+    data = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
+    if resume and (folder / "config.toml").is_file():
+        resolved = _resumed(folder, data, model)
+    else:
+        check_target(folder, overwrite)
+        resolved = _resolve(data, model, protocol, refit, seed, config, settings)
+        resume = False
+    return _run(folder, data, resolved, resume, overwrite, progress)
+
+
+def _resolve(
+    data: Dataset,
+    model: str,
+    protocol: str | None,
+    refit: bool | None,
+    seed: int | None,
+    config: str | Path | None,
+    settings: Sequence[str],
+) -> RunConfig:
+    """Settings over the file over the defaults, complete: cuts in time and all of the model's settings filled in."""
+    values = apply_settings(read_toml(Path(config)) if config is not None else {}, settings)
+    chosen: dict[str, Any] = {
+        "split.protocol": protocol,
+        "split.refit": refit,
+        "seed": seed,
+        "model.name": model or None,
+    }
+    for key, value in chosen.items():
+        if value is not None:
+            group, _, name = key.rpartition(".")
+            (values.setdefault(group, {}) if group else values)[name] = value
+    values["dataset"], values["dataset_path"] = data.manifest.hash, str(data.path)
+    run = RunConfig.parse(values)
+    if "name" not in run.model:
+        raise ConfigError("which model? none was named", "for example --model sasrec; onward models lists them")
+    cls = model_class(str(run.model["name"]))
+    own = cls.Config.parse({key: value for key, value in run.model.items() if key != "name"}, "model")
+    divided = split(data.histories, run.split)
+    return run.model_copy(update={"model": {"name": cls.name, **own.model_dump(mode="json")}, "split": divided.config})
+
+
+def _resumed(folder: Path, data: Dataset, model: str) -> RunConfig:
+    run = RunConfig.parse(read_toml(folder / "config.toml"), str(folder / "config.toml"))
+    if run.dataset != data.manifest.hash:
+        raise FormatError(
+            f"{folder} was trained on another dataset ({run.dataset[:12]}, not {data.manifest.hash[:12]})",
+            "resume with the dataset it was started on, or train into another folder",
+        )
+    if model and model != run.model.get("name"):
+        raise ConfigError(f"{folder} trains '{run.model.get('name')}', not '{model}'", "leave --model out to resume it")
+    return run
+
+
+def _run(folder: Path, data: Dataset, config: RunConfig, resume: bool, overwrite: bool, shown: bool) -> Trained:
+    divided = split(data.histories, config.split)
+    training = divided.training(data.histories)
+    settings = {key: value for key, value in config.model.items() if key != "name"}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)  # initial weights
+        model = build(model_class(str(config.model["name"])), settings, make_items(training, data.catalog.tie_rank))
+    if isinstance(model, SequenceModel):
+        model.start_training(training)
+    if not resume:
+        with atomic_folder(folder, overwrite) as new:
+            (new / "config.toml").write_text(dump_toml(config), encoding="utf-8")
+            (new / "checkpoints").mkdir()
+    started = time.perf_counter()
+    if isinstance(model, SequenceModel):
+        facts = _train(folder, data, divided, model, config, resume, shown)
+    else:
+        model.fit(training, config.seed)
+        facts = {"seconds": time.perf_counter() - started, "best_epoch": None}
+    facts["parameters"] = model.parameters_count
+    metrics = _validate(model, data, divided)
+    _end(folder, facts, metrics, isinstance(model, SequenceModel))
+    write_bundle(folder / "model", model, data.catalog, config, data.manifest, facts, overwrite=True)
+    return Trained(folder, config, facts["seconds"], facts["parameters"], facts["best_epoch"], metrics)
+
+
+def _train(
+    folder: Path, data: Dataset, divided: Split, model: SequenceModel, config: RunConfig, resume: bool, shown: bool
+) -> dict[str, Any]:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(device)
+    has_validation = len(divided.valid) > 0
+    with Display(f"training {model.name}", shown) as display:
+        progress = train_model(
+            model,
+            divided.training(data.histories),
+            (lambda: _validate(model, data, divided)) if has_validation else None,
+            config.train,
+            config.seed,
+            folder,
+            display,
+            resume,
+        )
+    return {"seconds": progress.seconds, "best_epoch": progress.best_epoch, "steps": progress.step}
+
+
+def _validate(model: Recommender, data: Dataset, divided: Split) -> dict[str, float]:
+    return validation_metrics(model, data.histories, divided.valid, data.manifest.seen)
+
+
+def _end(folder: Path, facts: dict[str, Any], metrics: dict[str, float], resumed: bool) -> None:
+    """Close metrics.jsonl with what the whole training came to."""
+    step = int(facts.get("steps", 0))
+    with Tracker(folder, resume_step=step if resumed else 0) as tracker:
+        if not resumed and metrics:
+            tracker.log("validation", step, {"epoch": 1.0, "seconds": facts["seconds"], **metrics})
+        tracker.log("end", step, facts)
