@@ -82,8 +82,8 @@ def means(totals: Floats) -> Floats:
     return np.divide(totals[:, :-1], count, out=np.full_like(totals[:, :-1], np.nan), where=count > 0)
 
 
-def paired_test(user: NDArray[np.int64], first: Floats, second: Floats, seed: int = 0) -> PairedTest:
-    """Test whether the mean over requests of `first` - `second` is zero, on the same requests.
+def paired_tests(user: NDArray[np.int64], differences: Floats, seed: int = 0) -> list[PairedTest]:
+    """Test of each column of (R, M) differences between two models on the same requests: is its mean zero?
 
     The paired bootstrap with a shift (Sakai, "Evaluating evaluation metrics based on the bootstrap", SIGIR 2006;
     Smucker, Allan and Carterette, CIKM 2007), users being the units: under the null hypothesis the difference
@@ -91,20 +91,22 @@ def paired_test(user: NDArray[np.int64], first: Floats, second: Floats, seed: in
     at least as far from the observed difference as that is from zero, the observed sample counted as one of them.
 
     Args:
-        user: (R,) number of each request's user, 0 to U - 1.
-        first, second: (R,) values of the same metric for the same requests in the same order.
+        user: (R,) number of each request's user, 0 to U - 1, each at least once.
     """
-    if first.shape != second.shape or first.shape != user.shape:
-        raise ValueError(f"{len(user)} requests, but {len(first)} and {len(second)} values")
-    sums = user_sums(user, (first - second)[:, None])
-    drawn = means(resample_totals(sums, seed))[:, 0]
-    observed = float(means(sums.sum(axis=0, keepdims=True))[0, 0])
+    if len(user) != len(differences):
+        raise ValueError(f"{len(user)} users of requests, but {len(differences)} differences")
+    sums = user_sums(user, differences)
+    drawn = means(resample_totals(sums, seed))
+    observed = means(sums.sum(axis=0, keepdims=True))[0]
     tail = 100 * (1 - LEVEL) / 2
-    low, high = (float(end) for end in np.percentile(drawn, [tail, 100 - tail]))
-    rounding = 1e-12 * max(1.0, float(np.abs(sums).max(initial=0.0)))
-    extreme = int((np.abs(drawn - observed) >= abs(observed) - rounding).sum())
-    p_value = (1 + extreme) / (1 + len(drawn)) if len(sums) > 1 else 1.0  # one user says nothing of others
-    return PairedTest(Estimate(value=observed, low=low, high=high), p_value)
+    low, high = np.percentile(drawn, [tail, 100 - tail], axis=0)
+    rounding = 1e-12 * max(1.0, float(np.abs(differences).max(initial=0.0)))
+    extreme = (np.abs(drawn - observed) >= np.abs(observed) - rounding).sum(axis=0)
+    p_values = (1 + extreme) / (1 + len(drawn))
+    if len(sums) == 1:
+        p_values = np.ones_like(p_values)  # one user says nothing of others
+    ends = zip(observed.tolist(), low.tolist(), high.tolist(), p_values.tolist(), strict=True)
+    return [PairedTest(Estimate(value=v, low=a, high=b), p) for v, a, b, p in ends]
 
 
 def holm(p_values: list[float]) -> list[float]:

@@ -37,3 +37,13 @@ class Options:
             raise ConfigError(unknown("cold rule", str(self.cold), ("miss", "drop")))
         if not self.ks or min(self.ks) < 1:
             raise ConfigError(f"ks = {list(self.ks)}: cut-offs are whole numbers from 1 on", "for example 5 10 20")
+
+    def stated(self, seen_by_default: str) -> dict[str, object]:
+        """These choices as a result's protocol states them."""
+        return {
+            "seen": self.seen or seen_by_default,
+            "cold": self.cold,
+            "ks": list(self.ks),
+            "threshold": self.threshold,
+            "intervals": f"95%, users resampled, seed {self.seed}",
+        }

@@ -180,11 +180,11 @@ def _evaluate(
     answers = Answers(
         bundle, setting.dataset.users["user"], setting.ids, setting.histories, asked.select(kept), ranks, lists[kept]
     )
-    stated = _protocol(bundle, setting, part, seen, options, asked)
+    stated = _protocol(bundle, setting, part, options, asked)
     return measure(answers, part, stated, _counts(setting, asked, ranks, dropped, model.items.n), options)
 
 
-def _protocol(bundle: Bundle, setting: _Setting, part: str, seen: str, options: Options, asked: Part) -> dict[str, Any]:
+def _protocol(bundle: Bundle, setting: _Setting, part: str, options: Options, asked: Part) -> dict[str, Any]:
     config = setting.split.config
     cuts = {"time": ("valid_from", "test_from"), "users": ("valid_share", "test_share", "seed")}.get(
         config.protocol, ()
@@ -198,14 +198,10 @@ def _protocol(bundle: Bundle, setting: _Setting, part: str, seen: str, options: 
         "external": setting.external,
         "candidates": "items seen in training",
         "candidate_items": int(bundle.model.items.candidates.sum()),
-        "seen": seen,
-        "cold": options.cold,
         "ties": "expectation over a random order",
         "targets": "one group each" if "group" in setting.histories.columns else "one event each",
         "request_time": asked.request_time,
-        "ks": list(options.ks),
-        "threshold": options.threshold,
-        "intervals": f"95%, users resampled, seed {options.seed}",
+        **options.stated(bundle.manifest.seen),
     }
 
 

@@ -1,0 +1,95 @@
+"""Words and figures of the report: names of metrics and fields, what they mean, numbers for people."""
+
+from __future__ import annotations
+
+import math
+
+METRICS = {
+    "ndcg": ("NDCG", "Gain of the targets among the first {k}, more the higher they stand; 1 is perfect."),
+    "hr": ("HR", "Hit rate: share of requests with a target among the first {k}."),
+    "recall": ("Recall", "Share of a request's targets that are among the first {k}."),
+    "precision": ("Precision", "Share of the first {k} places that hold a target."),
+    "f1": ("F1", "Harmonic mean of precision and recall at {k}."),
+    "mrr": ("MRR", "One over the rank of the first target; 0 beyond place {k}."),
+    "map": ("MAP", "Mean of the precision at each target among the first {k}."),
+    "accuracy": ("Accuracy", "How often the answer is right."),
+    "mse": ("MSE", "Mean squared error of the predicted interest; lower is better."),
+    "mae": ("MAE", "Mean absolute error of the predicted interest; lower is better."),
+    "rmse": ("RMSE", "Root of the mean squared error of the predicted interest; lower is better."),
+}
+LOWER_IS_BETTER = ("mse", "mae", "rmse")
+LISTS = {
+    "coverage": ("Coverage", "Share of the candidate items that appear in some list. Higher is more varied."),
+    "gini": ("Gini index", "0 when every item is listed equally often, near 1 when a few take all."),
+    "novelty": ("Novelty", "Mean surprise of the listed items in bits: the rarer in training, the higher."),
+    "popularity_lift": ("Popularity lift", "How much more popular lists are than the histories: 0 the same, 1 twice."),
+    "diversity": ("Diversity", "How unlike the items of a list are, by their features: 0 alike, 1 nothing in common."),
+}
+
+
+def metric_name(name: str) -> str:
+    """`ndcg@10` as people write it: NDCG@10."""
+    base, at, k = name.partition("@")
+    return METRICS.get(base, (base.replace("_", " ").capitalize(), ""))[0] + at + k
+
+
+def metric_meaning(name: str) -> str:
+    """One sentence; empty for an unknown metric."""
+    base, at, k = name.partition("@")
+    if base == "accuracy" and at:
+        return "How often the first item of the list is a target."
+    if not at and base in ("precision", "recall", "f1", "accuracy"):
+        return "Of liked or not liked, at the threshold of the protocol, as predicted by the interest."
+    return METRICS.get(base, ("", ""))[1].replace("{k}", k)
+
+
+def list_name(name: str) -> tuple[str, str]:
+    """(name, meaning) of a property of lists."""
+    base, at, k = name.partition("@")
+    label, meaning = LISTS.get(base, (base.replace("_", " ").capitalize(), ""))
+    return label + at + k, meaning
+
+
+def lower_is_better(metric: str) -> bool:
+    """Whether a smaller value of the metric is the better one."""
+    return metric.partition("@")[0] in LOWER_IS_BETTER
+
+
+def fixed(value: float | None, digits: int = 4) -> str:
+    """A number with that many decimals; a dash for none."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}".replace("-", "−")
+
+
+def whole(value: float | None) -> str:
+    """A count with thousands separated."""
+    return "–" if value is None else f"{value:,.0f}"
+
+
+def short(value: float) -> str:
+    """A count, or a number with up to four decimals."""
+    return whole(value) if float(value).is_integer() else f"{value:,.4f}".rstrip("0")
+
+
+def percent(share: float | None) -> str:
+    """A share as a percentage."""
+    if share is None:
+        return "–"
+    return "<0.1%" if 0 < share < 0.0005 else f"{share:.1%}"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds for people: 0.4 s, 12 s, 3 min 20 s, 1 h 05 min."""
+    if seconds is None:
+        return "–"
+    if seconds < 9.95:
+        return "<0.1 s" if seconds < 0.05 else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def p_value(p: float) -> str:
+    """A p-value with three decimals, never zero."""
+    return "<0.001" if p < 0.001 else f"{p:.3f}"

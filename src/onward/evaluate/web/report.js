@@ -1,0 +1,247 @@
+"use strict";
+(() => {
+  const data = JSON.parse(document.getElementById("report-data").textContent);
+  const redraw = []; // one function a chart: draws it anew with the colours and the width of now
+  const narrow = () => window.innerWidth < 640;
+  const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const colour = (model) => css(`--s${model.series}`);
+  const decimals = (value) => (value === null || value === undefined ? "–" : value.toFixed(4));
+  const DASHES = [[], [7, 4], [2, 3]]; // a ninth model has the first one's colour, dashed
+
+  // Interval whiskers, and the value written beside it where there is room for one.
+  const whiskers = {
+    id: "whiskers",
+    afterDatasetsDraw(chart) {
+      const { ctx } = chart;
+      const flat = chart.options.indexAxis === "y";
+      const scale = chart.scales[flat ? "x" : "y"];
+      ctx.save();
+      ctx.lineWidth = 1.5;
+      ctx.strokeStyle = css("--ink");
+      ctx.fillStyle = css("--ink");
+      ctx.font = `12px ${getComputedStyle(document.body).fontFamily}`;
+      ctx.textBaseline = "middle";
+      chart.data.datasets.forEach((set, number) => {
+        if (!set.intervals || !chart.isDatasetVisible(number)) return;
+        chart.getDatasetMeta(number).data.forEach((bar, index) => {
+          const interval = set.intervals[index];
+          if (!interval) return;
+          const [low, high] = interval.map((end) => scale.getPixelForValue(end));
+          const middle = flat ? bar.y : bar.x;
+          const cap = Math.min(5, (flat ? bar.height : bar.width) / 3);
+          ctx.beginPath();
+          for (const [from, to] of [[[low, 0], [high, 0]], [[low, -cap], [low, cap]], [[high, -cap], [high, cap]]]) {
+            const start = flat ? [from[0], middle + from[1]] : [middle + from[1], from[0]];
+            const stop = flat ? [to[0], middle + to[1]] : [middle + to[1], to[0]];
+            ctx.moveTo(...start);
+            ctx.lineTo(...stop);
+          }
+          ctx.stroke();
+          if (set.written) ctx.fillText(decimals(set.data[index]), high + 8, middle);
+        });
+      });
+      ctx.restore();
+    },
+  };
+
+  const axis = (title, extra = {}) => ({
+    border: { color: css("--line") },
+    grid: { color: css("--line") },
+    ticks: { color: css("--soft"), font: { size: 12 } },
+    title: { display: Boolean(title), text: title, color: css("--soft"), font: { size: 12 } },
+    ...extra,
+  });
+
+  const options = (extra) => ({
+    animation: false,
+    responsive: true,
+    maintainAspectRatio: false,
+    ...extra,
+    plugins: {
+      legend: { display: false },
+      tooltip: { backgroundColor: css("--ink"), titleColor: css("--card"), bodyColor: css("--card"), padding: 10, ...extra.tooltip },
+    },
+  });
+
+  // Keep one Chart on a canvas: `make` gives its configuration, again after each change of theme or width.
+  function mount(box, make) {
+    const canvas = box.querySelector("canvas");
+    let chart = null;
+    const draw = () => {
+      if (chart) chart.destroy();
+      const made = make(box);
+      chart = new Chart(canvas, made);
+    };
+    redraw.push(draw);
+    draw();
+    return draw;
+  }
+
+  function legend(root, key, hidden, draw) {
+    root.querySelectorAll(`[data-legend="${key}"] button`).forEach((button) => {
+      button.addEventListener("click", () => {
+        const model = Number(button.dataset.model);
+        if (!hidden.delete(model)) hidden.add(model);
+        button.setAttribute("aria-pressed", String(!hidden.has(model)));
+        draw();
+      });
+    });
+  }
+
+  function bars(root, panel) {
+    const select = root.querySelector("[data-metric]");
+    const meaning = root.querySelector("[data-meaning]");
+    const draw = mount(root.querySelector('[data-chart="bars"]'), (box) => {
+      const estimates = panel.models.map((model) => model.metrics[select.value] || null);
+      const top = Math.max(...estimates.map((e) => (e ? e.high : 0)));
+      meaning.textContent = panel.meanings[select.value] || "";
+      box.style.height = `${46 * panel.models.length + 44}px`;
+      return {
+        type: "bar",
+        plugins: [whiskers],
+        data: {
+          labels: panel.models.map((model) => model.label),
+          datasets: [{
+            data: estimates.map((e) => e && e.value),
+            intervals: estimates.map((e) => e && [e.low, e.high]),
+            written: true,
+            backgroundColor: panel.models.map(colour),
+            borderRadius: 3,
+            maxBarThickness: 24,
+          }],
+        },
+        options: options({
+          indexAxis: "y",
+          scales: {
+            x: axis("", { beginAtZero: true, suggestedMax: top * (narrow() ? 1.35 : 1.15) }),
+            y: axis("", { grid: { display: false }, ticks: { color: css("--ink"), font: { size: 13 } } }),
+          },
+          tooltip: { callbacks: { label: (at) => interval(estimates[at.dataIndex]) } },
+        }),
+      };
+    });
+    select.addEventListener("change", draw);
+  }
+
+  const interval = (e) => `${decimals(e.value)}  (${decimals(e.low)} – ${decimals(e.high)})`;
+
+  function curves(root, panel) {
+    const box = root.querySelector('[data-chart="curves"]');
+    if (!box) return;
+    const hidden = new Set();
+    let unit = "seconds";
+    const draw = mount(box, () => {
+      const last = Math.max(...panel.models.flatMap((model) => model.curve.map((point) => point[unit])), 1e-9);
+      const datasets = panel.models.map((model, number) => {
+        const single = model.curve.length === 1;
+        const points = model.curve.map((point) => ({ x: point[unit], y: point.value, kept: point.kept }));
+        return {
+          label: model.label,
+          data: single ? [{ x: 0, y: points[0].y }, { x: last, y: points[0].y }] : points,
+          hidden: hidden.has(number),
+          borderColor: colour(model),
+          backgroundColor: colour(model),
+          borderWidth: 2,
+          borderDash: single ? [6, 5] : DASHES[Math.floor(number / 8) % DASHES.length],
+          pointRadius: single ? 0 : points.map((point) => (point.kept ? 6 : 2)),
+          pointBackgroundColor: single ? colour(model) : points.map((point) => (point.kept ? css("--card") : colour(model))),
+          pointBorderWidth: single ? 0 : points.map((point) => (point.kept ? 2.5 : 0)),
+          tension: 0.2,
+        };
+      });
+      return {
+        type: "line",
+        data: { datasets },
+        options: options({
+          interaction: { mode: "nearest", intersect: false },
+          scales: {
+            x: axis(unit === "seconds" ? "Seconds of training" : "Epochs", { type: "linear", min: 0, max: last }),
+            y: axis("", { beginAtZero: true }),
+          },
+          tooltip: {
+            callbacks: {
+              title: (at) => (at.length ? `${unit === "seconds" ? `${at[0].parsed.x.toFixed(1)} s` : `epoch ${at[0].parsed.x}`}` : ""),
+              label: (at) => `${at.dataset.label}: ${decimals(at.parsed.y)}`,
+            },
+          },
+        }),
+      };
+    });
+    legend(root, "curves", hidden, draw);
+    root.querySelectorAll("[data-axis]").forEach((button, _, all) => {
+      button.addEventListener("click", () => {
+        unit = button.dataset.axis;
+        all.forEach((other) => other.setAttribute("aria-pressed", String(other === button)));
+        draw();
+      });
+    });
+  }
+
+  function slices(root, panel) {
+    root.querySelectorAll('[data-chart="slice"]').forEach((box) => {
+      const slice = panel.slices[Number(box.dataset.slice)];
+      const hidden = new Set();
+      const draw = mount(box, () => {
+        const flat = narrow();
+        const shown = panel.models.length - hidden.size;
+        box.style.height = flat ? `${slice.buckets.length * (shown * 13 + 22) + 40}px` : "";
+        const values = axis("", { beginAtZero: true });
+        const labels = axis("", { grid: { display: false }, ticks: { color: css("--ink"), font: { size: 12 }, autoSkip: false } });
+        return {
+          type: "bar",
+          plugins: [whiskers],
+          data: {
+            labels: slice.buckets.map((bucket) => [bucket.label, `${bucket.requests.toLocaleString("en")} req.`]),
+            datasets: panel.models.map((model, number) => ({
+              label: model.label,
+              data: slice.buckets.map((bucket) => bucket.estimates[number] && bucket.estimates[number].value),
+              intervals: slice.buckets.map((bucket) => bucket.estimates[number] && [bucket.estimates[number].low, bucket.estimates[number].high]),
+              hidden: hidden.has(number),
+              backgroundColor: colour(model),
+              borderRadius: 2,
+              maxBarThickness: 26,
+              categoryPercentage: 0.82,
+              barPercentage: 0.92,
+            })),
+          },
+          options: options({
+            indexAxis: flat ? "y" : "x",
+            scales: flat ? { x: values, y: labels } : { x: labels, y: values },
+            tooltip: { callbacks: { label: (at) => `${at.dataset.label}: ${interval(slice.buckets[at.dataIndex].estimates[at.datasetIndex])}` } },
+          }),
+        };
+      });
+      legend(root, slice.key, hidden, draw);
+    });
+  }
+
+  function copying(root) {
+    root.querySelectorAll("[data-copy]").forEach((button) => {
+      button.addEventListener("click", async () => {
+        const text = button.parentElement.querySelector("code").textContent;
+        try {
+          await navigator.clipboard.writeText(text);
+          button.textContent = "Copied";
+        } catch {
+          getSelection().selectAllChildren(button.parentElement.querySelector("code"));
+          button.textContent = "Selected";
+        }
+      });
+    });
+  }
+
+  document.querySelectorAll("[data-panel]").forEach((root) => {
+    const panel = data.panels[Number(root.dataset.panel)];
+    bars(root, panel);
+    curves(root, panel);
+    slices(root, panel);
+    copying(root);
+  });
+
+  const all = () => redraw.forEach((draw) => draw());
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", all);
+  matchMedia("(max-width: 639px)").addEventListener("change", all);
+  window.addEventListener("beforeprint", () => {
+    document.querySelectorAll("details").forEach((part) => { part.open = true; });
+  });
+})();
