@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,12 +72,14 @@ def train(
     """
     folder = Path(out)
     data = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
-    if resume and (folder / "config.toml").is_file():
-        resolved = _resumed(folder, data, model)
-    else:
+    resume = resume and (folder / "config.toml").is_file()
+    given = any(value is not None for value in (protocol, refit, seed, config)) or bool(model or settings)
+    if not resume:
         check_target(folder, overwrite)
+    if given or not resume:
         resolved = _resolve(data, model, protocol, refit, seed, config, settings)
-        resume = False
+    if resume:
+        resolved = _resumed(folder, data, resolved if given else None)
     return _run(folder, data, resolved, resume, overwrite, progress)
 
 
@@ -112,16 +114,36 @@ def _resolve(
     return run.model_copy(update={"model": {"name": cls.name, **own.model_dump(mode="json")}, "split": divided.config})
 
 
-def _resumed(folder: Path, data: Dataset, model: str) -> RunConfig:
+def _resumed(folder: Path, data: Dataset, asked: RunConfig | None) -> RunConfig:
+    """The run's own configuration, after checking that what is asked for now doesn't contradict it."""
     run = RunConfig.parse(read_toml(folder / "config.toml"), str(folder / "config.toml"))
     if run.dataset != data.manifest.hash:
         raise FormatError(
             f"{folder} was trained on another dataset ({run.dataset[:12]}, not {data.manifest.hash[:12]})",
             "resume with the dataset it was started on, or train into another folder",
         )
-    if model and model != run.model.get("name"):
-        raise ConfigError(f"{folder} trains '{run.model.get('name')}', not '{model}'", "leave --model out to resume it")
+    if asked is not None and (differ := differences(run, asked)):
+        raise ConfigError(
+            f"{folder} was started with other settings: {'; '.join(differ)}",
+            "resume without settings, or train into another folder",
+        )
     return run
+
+
+def differences(one: RunConfig, other: RunConfig) -> list[str]:
+    """Settings in which two runs differ, as "key: value, not value"; where the data lies doesn't count."""
+    left, right = _flat(one.model_dump(mode="json")), _flat(other.model_dump(mode="json"))
+    keys = sorted((left.keys() | right.keys()) - {"dataset_path"})
+    return [
+        f"{key} is {left.get(key)!r} there, {right.get(key)!r} here" for key in keys if left.get(key) != right.get(key)
+    ]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
 
 
 def _run(folder: Path, data: Dataset, config: RunConfig, resume: bool, overwrite: bool, shown: bool) -> Trained:

@@ -1,0 +1,108 @@
+"""Batches: every target once, nothing of the future, groups as one step."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onward.data.batches import Steps, TrainingBatches
+from onward.data.negatives import NegativeSampler
+from onward.data.sequences import Histories
+
+HISTORIES = st.lists(st.lists(st.integers(1, 9), max_size=12), min_size=1, max_size=8)
+
+
+def _pairs(batch) -> list[tuple[list[int], int]]:
+    """(input so far, target) of every target, by a plain loop."""
+    items, ends = batch.items.numpy(), np.cumsum(batch.lengths.numpy())
+    starts = ends - batch.lengths.numpy()
+    pairs = []
+    for target, step in zip(batch.targets.tolist(), batch.target_steps.tolist(), strict=True):
+        row = np.searchsorted(ends, step, side="right")
+        pairs.append((items[starts[row] : step + 1].tolist(), target))
+    return pairs
+
+
+@given(HISTORIES, st.integers(1, 6), st.integers(1, 20), st.integers(0, 3))
+def test_an_epoch_holds_every_next_event_once_after_its_own_past(lists, max_length, tokens, epoch) -> None:
+    histories = Histories.from_lists(lists, 9)
+    batches = TrainingBatches(histories, max_length, tokens, seed=5)
+    found = [pair for batch in batches.epoch(epoch) for pair in _pairs(batch)]
+    wanted = []
+    for items in lists:
+        for last in range(len(items) - 1, 0, -max_length):
+            first = max(0, last - max_length)
+            wanted += [(items[first : place + 1], items[place + 1]) for place in range(first, last)]
+    assert sorted(found) == sorted(wanted)
+    assert batches.n_targets == sum(max(0, len(items) - 1) for items in lists)
+
+
+def test_epochs_differ_and_repeat_by_seed() -> None:
+    rng = np.random.default_rng(0)
+    histories = Histories.from_lists([rng.integers(1, 50, rng.integers(2, 30)).tolist() for _ in range(200)], 50)
+
+    def order(seed: int, epoch: int) -> list[int]:
+        return [
+            item for batch in TrainingBatches(histories, 20, 64, seed).epoch(epoch) for item in batch.items.tolist()
+        ]
+
+    assert order(1, 0) == order(1, 0)
+    assert order(1, 0) != order(1, 1)
+    assert order(1, 0) != order(2, 0)
+
+
+def test_skipping_batches_gives_the_rest_of_the_same_epoch() -> None:
+    histories = Histories.from_lists([[1, 2, 3, 4]] * 40, 4)
+    batches = TrainingBatches(histories, 10, 12, seed=0)
+    whole = [batch.items.tolist() for batch in batches.epoch(2)]
+    assert [batch.items.tolist() for batch in batches.epoch(2, skip=3)] == whole[3:]
+    assert len(whole) == len(batches)
+
+
+def test_the_budget_of_tokens_is_kept() -> None:
+    histories = Histories.from_lists([[1] * length for length in range(2, 60)], 1)
+    sizes = [int(batch.lengths.sum()) for batch in TrainingBatches(histories, 30, 100, seed=0).epoch(0)]
+    assert max(sizes) <= 100 + 30
+
+
+def test_a_group_is_one_step_and_its_targets_are_a_set() -> None:
+    columns = {
+        "item": np.array([1, 2, 3, 4, 5, 6, 7], np.int32),
+        "group": np.array([0, 0, 1, 2, 2, 0, 1], np.int32),
+        "value": np.array([1, 3, 5, 7, 9, 0, 2], np.float32),
+    }
+    histories = Histories(columns, np.array([0, 5]), np.array([5, 7]), 7)
+    steps = Steps(histories)
+    batch = steps.train(steps.start, steps.end - 1)
+    assert batch.lengths.tolist() == [2, 1]
+    assert batch.items.tolist() == [1, 2, 3, 6]
+    assert batch.bags.tolist() == [0, 2, 3]
+    assert batch.values.tolist() == [2, 5, 0]
+    assert list(zip(batch.target_steps.tolist(), batch.targets.tolist(), strict=True)) == [
+        (0, 3),
+        (1, 4),
+        (1, 5),
+        (2, 7),
+    ]
+    assert batch.target_weights.tolist() == [1, 0.5, 0.5, 1]
+    assert batch.target_values.tolist() == [5, 7, 9, 2]
+
+
+def test_users_with_one_event_give_nothing_to_learn() -> None:
+    batches = TrainingBatches(Histories.from_lists([[1], [], [2]], 2), 5, 10, seed=0)
+    assert batches.n_targets == 0
+
+
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
+def test_negatives_follow_their_stated_probabilities(power: float) -> None:
+    import torch
+
+    counts = np.array([0, 10, 0, 40, 250])
+    sampler = NegativeSampler(counts, power)
+    drawn = sampler.draw(200_000, torch.Generator().manual_seed(0))
+    share = np.bincount(drawn.numpy(), minlength=5) / 200_000
+    weights = np.where(counts > 0, counts**power, 0)
+    np.testing.assert_allclose(share, weights / weights.sum(), atol=0.005)
+    np.testing.assert_allclose(sampler.log_q.exp().numpy(), weights / weights.sum(), atol=1e-6)

@@ -1,0 +1,101 @@
+"""Losses against hand-worked numbers, the plain formulation, and finite differences."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from onward.models import losses
+
+
+def _problem(n: int = 7, width: int = 5, items: int = 11) -> tuple[torch.Tensor, ...]:
+    generator = torch.Generator().manual_seed(3)
+    states = torch.randn(n, width, generator=generator, dtype=torch.float64, requires_grad=True)
+    table = torch.randn(items, width, generator=generator, dtype=torch.float64, requires_grad=True)
+    bias = torch.randn(items, generator=generator, dtype=torch.float64, requires_grad=True)
+    targets = torch.randint(items, (n,), generator=generator)
+    weights = torch.rand(n, generator=generator, dtype=torch.float64) + 0.1
+    return states, table, bias, targets, weights
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 7, 1024])
+def test_chunked_softmax_equals_the_plain_one_in_value_and_gradients(
+    chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(losses, "CHUNK_ROWS", chunk)
+    states, table, bias, targets, weights = _problem()
+    plain = F.cross_entropy(states @ table.T + bias, targets, reduction="none")
+    plain = (plain * weights).sum() / weights.sum()
+    expected = torch.autograd.grad(plain, (states, table, bias))
+    chunked = losses.full_softmax(states, table, bias, targets, weights)
+    torch.testing.assert_close(chunked, plain)
+    torch.testing.assert_close(torch.autograd.grad(3 * chunked, (states, table, bias)), tuple(3 * g for g in expected))
+
+
+def test_chunked_softmax_matches_finite_differences() -> None:
+    states, table, bias, targets, weights = _problem(n=3, width=2, items=4)
+    assert torch.autograd.gradcheck(
+        lambda s, t, b: losses.full_softmax(s, t, b, targets, weights), (states, table, bias)
+    )
+
+
+def test_softmax_of_equal_logits_is_log_of_the_catalog() -> None:
+    zeros = torch.zeros(2, 3)
+    loss = losses.full_softmax(zeros, torch.zeros(8, 3), torch.zeros(8), torch.tensor([1, 5]), torch.ones(2))
+    assert loss.item() == pytest.approx(math.log(8))
+
+
+def test_softmax_refuses_widths_that_differ() -> None:
+    with pytest.raises(ValueError, match="3 wide and the item table is 4"):
+        losses.full_softmax(torch.zeros(2, 3), torch.zeros(8, 4), torch.zeros(8), torch.tensor([1, 5]), torch.ones(2))
+
+
+def test_sampled_softmax_approaches_the_full_one_as_negatives_grow() -> None:
+    generator = torch.Generator().manual_seed(0)
+    items, n = 50, 40
+    logits = torch.randn(n, items, generator=generator, dtype=torch.float64)
+    targets = torch.randint(items, (n,), generator=generator)
+    weights = torch.ones(n, dtype=torch.float64)
+    q = torch.rand(items, generator=generator, dtype=torch.float64) + 0.05
+    q /= q.sum()
+    full = F.cross_entropy(logits, targets)
+    errors = []
+    for k in (10, 1_000, 100_000):
+        drawn = torch.multinomial(q, k, replacement=True, generator=generator)
+        loss = losses.sampled_softmax(
+            logits[torch.arange(n), targets], logits[:, drawn], q.log()[drawn], targets[:, None] == drawn, weights
+        )
+        errors.append(abs(loss.item() - full.item()))
+    assert errors[2] < 0.01
+    assert errors[2] < errors[1] < errors[0]
+
+
+def test_bce_bpr_and_mse_by_hand() -> None:
+    positive, negative = torch.tensor([0.0]), torch.tensor([[0.0, 2.0]])
+    no_hits, weights = torch.zeros(1, 2, dtype=torch.bool), torch.ones(1)
+    softplus2 = math.log(1 + math.exp(2))
+    expected = math.log(2) + (math.log(2) + softplus2) / 2
+    assert losses.bce(positive, negative, no_hits, weights).item() == pytest.approx(expected)
+    assert losses.bpr(positive, negative, no_hits, weights).item() == pytest.approx((math.log(2) + softplus2) / 2)
+    hit = torch.tensor([[False, True]])
+    assert losses.bpr(positive, negative, hit, weights).item() == pytest.approx(math.log(2))
+    predicted, wanted = torch.tensor([0.5, 1.0]), torch.tensor([0.0, 0.5])
+    assert losses.mse(predicted, wanted, torch.tensor([1.0, 3.0])).item() == pytest.approx(0.25)
+    assert losses.mse(predicted, torch.tensor([0.0, 1.0]), torch.tensor([1.0, 3.0])).item() == pytest.approx(0.0625)
+
+
+def test_every_loss_weighs_predictions() -> None:
+    generator = torch.Generator().manual_seed(1)
+    positive, negative = torch.randn(4, generator=generator), torch.randn(4, 6, generator=generator)
+    hits, log_q = torch.zeros(4, 6, dtype=torch.bool), torch.full((6,), -2.0)
+    only_second = torch.tensor([0.0, 1.0, 0.0, 0.0])
+    for loss in (
+        lambda rows, w: losses.bce(positive[rows], negative[rows], hits[rows], w),
+        lambda rows, w: losses.bpr(positive[rows], negative[rows], hits[rows], w),
+        lambda rows, w: losses.sampled_softmax(positive[rows], negative[rows], log_q, hits[rows], w),
+    ):
+        everything, alone = slice(None), slice(1, 2)
+        torch.testing.assert_close(loss(everything, only_second), loss(alone, torch.ones(1)))
