@@ -1,0 +1,114 @@
+"""`onward compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from onward.cli.common import Json, emit
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from onward.evaluate.compare import Comparison
+    from onward.evaluate.results import Estimate
+
+
+def compare(
+    *runs: Annotated[Path, Parameter(help="Run folders or bundles trained on the same data and split.")],
+    out: Annotated[
+        Path | None, Parameter(name=["--out", "-o"], help="HTML report to write: one file, with plots.")
+    ] = None,
+    part: Annotated[Literal["valid", "test"], Parameter(help="Which part to predict.")] = "test",
+    baseline: Annotated[
+        str | None, Parameter(help="Run to test the others against. [default: the best by ndcg@10]")
+    ] = None,
+    dataset: Annotated[
+        Path | None, Parameter(help="The data set of the training; by default where it was then. Checked by its hash.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare models: metrics with 95% intervals, paired tests on the same users, training time and size.
+
+    Runs already evaluated are not evaluated again. Models measured under different protocols are refused.
+
+    Example: onward compare runs/popularity runs/gru runs/sasrec -o report.html
+    """
+    from onward.cli.progress import ranking_progress
+    from onward.evaluate.compare import compare as run_comparison
+
+    with ranking_progress("models") as progress:
+        result = run_comparison(
+            runs, part, baseline, dataset=dataset, audit=out is not None, on_model=lambda path: progress
+        )
+    report = None
+    if out is not None:
+        from onward.evaluate.report import write_report
+
+        report = write_report(result, out)
+    emit(
+        {**result.as_dict(), "report": None if report is None else str(report)},
+        as_json,
+        lambda: _print(result, report),
+    )
+
+
+def _print(result: Comparison, report: Path | None) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True)
+    first = result.rows[0].evaluation
+    console.print(
+        f"{result.part} part, protocol '{result.protocol['split']}', seen items {result.protocol['seen']}d: "
+        f"{first.requests:,} requests of {first.users:,} users"
+    )
+    console.print(_table(result))
+    if len(result.rows) > 1:
+        console.print(
+            f"p: paired bootstrap over users of {result.metric} against '{result.baseline}', adjusted for "
+            f"{len(result.rows) - 1} tests (Holm)"
+        )
+    if any("mse" in row.evaluation.metrics for row in result.rows):
+        console.print(_interest_table(result))
+    if report is not None:
+        console.print(f"report: {report}")
+
+
+def _table(result: Comparison) -> Table:
+    from rich.table import Table
+
+    k = result.metric.partition("@")[2]
+    shown = [f"ndcg@{k}", f"hr@{k}", f"mrr@{k}"]
+    headings = ["model", *shown, f"coverage@{k}", "train s", "parameters", "events/s", "p"]
+    table = Table(*headings)
+    for row in result.rows:
+        metrics = row.evaluation.metrics
+        test = result.test(row.label, result.metric)
+        seconds, parameters = row.training.get("seconds"), row.training.get("parameters")
+        table.add_row(
+            f"[bold]{row.label}[/]",
+            *(_estimate(metrics[name]) for name in shown),
+            f"{row.evaluation.lists[f'coverage@{k}']:.3f}",
+            "" if seconds is None else f"{seconds:.1f}",
+            "" if parameters is None else f"{parameters:,}",
+            "" if row.events_per_second is None else f"{row.events_per_second:,.0f}",
+            "" if test is None else f"{test.p_holm:.3f}",
+        )
+    return table
+
+
+def _interest_table(result: Comparison) -> Table:
+    from rich.table import Table
+
+    names = ["mse", "mae", "rmse", "accuracy", "precision", "recall", "f1"]
+    table = Table("interest", *names)
+    for row in result.rows:
+        if "mse" in row.evaluation.metrics:
+            table.add_row(f"[bold]{row.label}[/]", *(_estimate(row.evaluation.metrics[name]) for name in names))
+    return table
+
+
+def _estimate(value: Estimate) -> str:
+    return f"{value.value:.4f}\n[dim]{value.low:.4f}-{value.high:.4f}[/]"

@@ -1,0 +1,135 @@
+"""`onward evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from onward.cli.common import Json, emit
+from onward.config import Protocol
+
+if TYPE_CHECKING:
+    from onward.evaluate.results import Estimate, Evaluation
+
+
+def evaluate(
+    run: Annotated[Path, Parameter(help="A run folder, or a bundle.")],
+    /,
+    *,
+    dataset: Annotated[
+        Path | None, Parameter(help="The data set of the training; by default where it was then. Checked by its hash.")
+    ] = None,
+    part: Annotated[Literal["valid", "test"], Parameter(help="Which part to predict.")] = "test",
+    external: Annotated[
+        bool, Parameter(help="State that --dataset was never trained on; it may then be any.", negative="")
+    ] = False,
+    protocol: Annotated[
+        Protocol | None, Parameter(help="How external data is divided; else the training's split is used.")
+    ] = None,
+    seen: Annotated[
+        Literal["exclude", "include"] | None,
+        Parameter(help="Whether items of the history may be recommended. [default: as the data set decided]"),
+    ] = None,
+    cold: Annotated[
+        Literal["miss", "drop"], Parameter(help="Targets that training never saw: a miss, or left out.")
+    ] = "miss",
+    k: Annotated[
+        list[int] | None,
+        Parameter(name=["--k", "-k"], help="Cut-offs of the metrics. [default: 5 10 20]", consume_multiple=True),
+    ] = None,
+    threshold: Annotated[
+        float | None, Parameter(help="Interest from which on an item counts as liked. [default: 0.75, 4 of 5 stars]")
+    ] = None,
+    seed: Annotated[int, Parameter(help="Of the users resampled for the intervals.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Measure a trained model on the events that its split kept from it.
+
+    Every target is ranked among all items seen in training. The result is also written to the run's
+    evaluation/PART/: metrics.json, and requests.parquet with one row a request.
+
+    Example: onward evaluate runs/sasrec --part test
+    """
+    from onward.cli.progress import ranking_progress
+    from onward.evaluate import protocol as library
+    from onward.evaluate.interest import DEFAULT_THRESHOLD
+    from onward.evaluate.options import KS
+
+    with ranking_progress(str(run)) as progress:
+        result = library.evaluate(
+            run,
+            dataset,
+            part,
+            external=external,
+            protocol=protocol,
+            seen=seen,
+            cold=cold,
+            ks=KS if k is None else k,
+            threshold=DEFAULT_THRESHOLD if threshold is None else threshold,
+            seed=seed,
+            progress=progress,
+        )
+    emit(result.as_dict(), as_json, lambda: _print(result))
+
+
+def _print(result: Evaluation) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True)
+    split = result.protocol["split"]
+    console.print(
+        f"[bold]{result.model}[/] on the {result.part} part, protocol '{split}': {result.requests:,} requests "
+        f"of {result.users:,} users"
+    )
+    console.print(_metrics_table(result))
+    interest = {name: value for name, value in result.metrics.items() if "@" not in name}
+    if interest:
+        console.print(_pairs("interest", interest, result.counts["interest_pairs"]))
+    console.print("lists: " + "  ".join(f"{name} {value:.4g}" for name, value in result.lists.items()))
+    for line in _notes(result):
+        console.print(line)
+
+
+def _metrics_table(result: Evaluation) -> object:
+    from rich.table import Table
+
+    table = Table("metric", "mean over requests", "95% interval", "mean over users", "95% interval")
+    for name, value in result.metrics.items():
+        if "@" in name:
+            user = result.user_metrics[name]
+            table.add_row(name, f"{value.value:.4f}", _interval(value), f"{user.value:.4f}", _interval(user))
+    return table
+
+
+def _pairs(title: str, values: dict[str, Estimate], pairs: int) -> object:
+    from rich.table import Table
+
+    table = Table(title, f"over {pairs:,} targets", "95% interval")
+    for name, value in values.items():
+        table.add_row(name, f"{value.value:.4f}", _interval(value))
+    return table
+
+
+def _interval(value: Estimate) -> str:
+    return f"{value.low:.4f} to {value.high:.4f}"
+
+
+def _notes(result: Evaluation) -> list[str]:
+    counts, protocol = result.counts, result.protocol
+    cold = f"{counts['cold_targets']:,} cold targets count as misses"
+    if protocol["cold"] == "drop":
+        cold = f"{counts['dropped_cold_targets']:,} cold targets were left out"
+    notes = [
+        f"seen items: {protocol['seen']}d; {cold}; {counts['seen_targets']:,} targets already in the history",
+        f"candidates: {protocol['candidate_items']:,} items seen in training; "
+        f"{counts['empty_histories']:,} empty histories; {counts['too_short_users']:,} users too short to predict",
+    ]
+    if protocol["refit"]:
+        notes.append("refit: trained on training + validation")
+    if protocol["external"]:
+        notes.append(
+            f"external data; {counts['unknown_history_events']:,} events of unknown items left out of histories"
+        )
+    return notes
