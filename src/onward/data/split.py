@@ -167,7 +167,10 @@ def _cuts(when: Ints, config: SplitConfig) -> tuple[int, int]:
     test_from = config.test_from if config.test_from is not None else at(1 - config.test_share)
     valid_from = config.valid_from if config.valid_from is not None else at(1 - config.test_share - config.valid_share)
     if valid_from >= test_from:
-        raise ConfigError(f"validation starts at {valid_from}, not before the test at {test_from}")
+        raise ConfigError(
+            f"validation starts at {valid_from}, not before the test at {test_from}",
+            "too many events share one time, or the cuts given are in the wrong order; or use --protocol last",
+        )
     return valid_from, test_from
 
 
@@ -190,8 +193,9 @@ def _users(data: Histories, config: SplitConfig) -> Split:
     order = np.random.default_rng(config.seed).permutation(n)
     held_out = {"test": np.sort(order[:n_test]), "valid": np.sort(order[n_test : n_test + n_valid])}
     train_end = data.end.copy()
-    for users in held_out.values():
-        train_end[users] = data.start[users]
+    train_end[held_out["test"]] = data.start[held_out["test"]]
+    if not config.refit:  # else all of a validation user trains, the first event too
+        train_end[held_out["valid"]] = data.start[held_out["valid"]]
 
     def part(users: Ints) -> Part:
         row, positions = data.select(users).positions()
