@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-CHUNK_ROWS = 1024
+CHUNK_ROWS = 256
 """Rows whose logits over the whole catalog are held at once."""
 
 
@@ -35,25 +35,25 @@ class _ChunkedSoftmax(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, states: Tensor, table: Tensor, bias: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
         scale = weights / weights.sum()
+        weighted = states * scale[:, None]
         loss = states.new_zeros(())
-        wanted = any(ctx.needs_input_grad[:3])
         grad_states = torch.empty_like(states)
         grad_table, grad_bias = torch.zeros_like(table), torch.zeros_like(bias)
-        buffer = states.new_empty(min(CHUNK_ROWS, len(states)), len(table))
+        buffers = states.new_empty(2, min(CHUNK_ROWS, len(states)), len(table))
         for first in range(0, len(states), CHUNK_ROWS):
             rows = slice(first, first + CHUNK_ROWS)
-            state, target, part = states[rows], targets[rows, None], scale[rows, None]
-            logits = torch.addmm(bias, state, table.T, out=buffer[: len(state)])
-            peak = logits.amax(1, keepdim=True)
-            at_target = logits.gather(1, target) - peak
-            total = logits.sub_(peak).exp_().sum(1, keepdim=True)
-            loss += ((total.log() - at_target) * part).sum()
-            if wanted:
-                gradient = logits.mul_(part / total)
-                gradient.scatter_add_(1, target, -part)
-                torch.mm(gradient, table, out=grad_states[rows])
-                grad_table.addmm_(gradient.T, state)
-                grad_bias += gradient.sum(0)
+            state, target, part = states[rows], targets[rows, None], scale[rows]
+            logits, probabilities = buffers[0, : len(state)], buffers[1, : len(state)]
+            torch.addmm(bias, state, table.T, out=logits)
+            torch.softmax(logits, 1, out=probabilities)
+            at_target = probabilities.gather(1, target)
+            loss -= (at_target.squeeze(1).log() * part).sum()
+            # from here on `probabilities` is the gradient by the logits: less one at the target
+            probabilities.scatter_(1, target, at_target - 1)
+            torch.mm(probabilities, table, out=grad_states[rows])
+            grad_table.addmm_(probabilities.T, weighted[rows])
+            grad_bias.addmv_(probabilities.T, part)
+        grad_states *= scale[:, None]
         ctx.save_for_backward(grad_states, grad_table, grad_bias)
         return loss
 
