@@ -75,6 +75,12 @@ class Manifest(Config):
     """Such rows found beyond the first of each."""
     filters: dict[str, int] = {}
     """Filters applied: min_user_events, min_item_events (k-core), min_length."""
+    item_features: dict[str, str] = {}
+    """Feature column of items.parquet -> number, text, category, categories, time or vector."""
+    user_features: dict[str, str] = {}
+    """The same of users.parquet."""
+    decisions: list[str] = []
+    """What was found or decided while preparing, in sentences for people."""
     files: dict[str, str]
     """File -> SHA-256."""
 
