@@ -30,7 +30,6 @@ def ml100k() -> Path:
 @pytest.fixture(scope="session")
 def ml100k_dataset(ml100k: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """ml-100k, prepared."""
-    from onward.data.dataset import open_dataset
     from onward.data.prepare import prepare
 
-    return open_dataset(prepare(ml100k, tmp_path_factory.mktemp("ml-100k") / "dataset"))
+    return prepare(ml100k, tmp_path_factory.mktemp("ml-100k") / "dataset")
