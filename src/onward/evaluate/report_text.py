@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 METRICS = {
     "ndcg": ("NDCG", "Gain of the targets among the first {k}, more the higher they stand; 1 is perfect."),
     "hr": ("HR", "Hit rate: share of requests with a target among the first {k}."),
@@ -93,3 +95,13 @@ def duration(seconds: float | None) -> str:
 def p_value(p: float) -> str:
     """A p-value with three decimals, never zero."""
     return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def day(microseconds: int) -> str:
+    """A date, UTC."""
+    return str(np.datetime64(microseconds, "us").astype("datetime64[D]"))
+
+
+def moment(microseconds: int) -> str:
+    """A date and time to the second, UTC."""
+    return f"{np.datetime64(microseconds, 'us').astype('datetime64[s]')} UTC".replace("T", " ")

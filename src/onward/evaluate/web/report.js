@@ -133,7 +133,7 @@
     const draw = mount(box, () => {
       const last = Math.max(...panel.models.flatMap((model) => model.curve.map((point) => point[unit])), 1e-9);
       const datasets = panel.models.map((model, number) => {
-        const single = model.curve.length === 1;
+        const single = model.fitted && model.curve.length === 1;
         const points = model.curve.map((point) => ({ x: point[unit], y: point.value, kept: point.kept }));
         return {
           label: model.label,

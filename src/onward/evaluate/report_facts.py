@@ -1,0 +1,107 @@
+"""What a report says about a run beside its metrics: its data, its settings, and the commands that make it again."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from onward.bundle import bundle_folder, read_manifest
+from onward.config import Config, RunConfig, SplitConfig, TrainConfig, dump_toml, read_toml
+from onward.models.registry import model_class
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """One run as its folder tells it.
+
+    Attributes:
+        config: the resolved settings.
+        sources: names of the input files of its dataset.
+        users, events, training_events: counts of that dataset.
+        time_min, time_max: first and last event, microseconds UTC, or None.
+    """
+
+    config: RunConfig
+    sources: tuple[str, ...]
+    users: int
+    items: int
+    events: int
+    training_events: int
+    time_min: int | None
+    time_max: int | None
+
+    @property
+    def dataset_name(self) -> str:
+        """What people call the data: the name of its folder, else of its first file."""
+        place = Path(self.config.dataset_path).resolve()
+        generic = not self.config.dataset_path or place.name in ("dataset", "data")
+        first = Path(self.sources[0]).name.split(".")[0] if self.sources else ""
+        return (first if generic and first else place.name) or "a dataset"
+
+    @property
+    def settings(self) -> str:
+        """The resolved settings as TOML."""
+        return dump_toml(self.config)
+
+
+def read_facts(path: str | Path) -> RunFacts:
+    """Read them from a run or bundle. Raises FormatError when it isn't one."""
+    folder = bundle_folder(path)
+    manifest = read_manifest(folder)
+    config = RunConfig.parse(read_toml(folder / "config.toml"), str(folder / "config.toml"))
+    data = manifest.data
+    return RunFacts(
+        config,
+        tuple(data.sources),
+        data.users,
+        manifest.items,
+        data.events,
+        data.training_events,
+        data.time_min,
+        data.time_max,
+    )
+
+
+def commands(runs: Sequence[tuple[str, RunFacts]], part: str) -> list[str]:
+    """Shell commands from the input files to this comparison; `runs` are (path, facts)."""
+    first = runs[0][1]
+    dataset = first.config.dataset_path or "dataset"
+    lines = []
+    if first.sources:
+        lines.append(f"onward prepare {shlex.join(first.sources)} -o {shlex.quote(dataset)}")
+    lines += [train_command(path, facts.config, dataset) for path, facts in runs]
+    chosen = "" if part == "test" else f" --part {part}"
+    lines.append(f"onward compare {shlex.join(path for path, _ in runs)}{chosen} -o report.html")
+    return lines
+
+
+def train_command(path: str, config: RunConfig, dataset: str) -> str:
+    """The command that trains this run again; settings at their defaults are left out."""
+    name = str(config.model.get("name", ""))
+    words = ["onward", "train", dataset, "--model", name, "-o", path, "--protocol", config.split.protocol]
+    words += ["--refit"] if config.split.refit else []
+    words += ["--seed", str(config.seed)] if config.seed else []
+    shares = {"valid_share", "test_share", "seed"}
+    changed = _changed("split", config.split.model_dump(include=shares), SplitConfig())
+    cls = model_class(name)
+    if cls.traits.trainable:
+        changed += _changed("train", config.train.model_dump(), TrainConfig())
+    own = {key: value for key, value in config.model.items() if key != "name"}
+    changed += _changed("model", own, cls.Config())
+    for setting in changed:
+        words += ["--set", setting]
+    return shlex.join(words)
+
+
+def _changed(group: str, values: Mapping[str, Any], defaults: Config) -> list[str]:
+    usual = defaults.model_dump(mode="json")
+    return [f"{group}.{key}={_toml(value)}" for key, value in values.items() if usual.get(key) != value]
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value)

@@ -1,0 +1,235 @@
+"""The pieces of one panel of the report, each from a comparison to plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from onward.evaluate import report_text as text
+from onward.evaluate.compare import Comparison, Difference, Row
+from onward.evaluate.report_facts import RunFacts
+from onward.evaluate.results import Estimate, SliceRow
+
+SIGNIFICANT = 0.05
+PLOT_WIDTH, PLOT_MARGIN = 160, 8
+
+
+def best(estimates: Sequence[Estimate | None], metric: str) -> int | None:
+    """Index of the best value; None when there is none, or nothing to compare."""
+    known = [(estimate.value, index) for index, estimate in enumerate(estimates) if estimate is not None]
+    if len(known) < 2:
+        return None
+    choose = min if text.lower_is_better(metric) else max
+    return choose(known, key=lambda pair: pair[0])[1]
+
+
+def headline(main: str, metrics: Sequence[str]) -> list[str]:
+    """The metrics of the first table: the main ones at the main cut-off, and those of interest."""
+    at = main.partition("@")[2]
+    wanted = [main, f"hr@{at}", f"mrr@{at}", f"recall@{at}", "mse", "f1"]
+    if f"hr@{at}" in metrics:
+        wanted.remove(f"recall@{at}")
+    return [name for name in dict.fromkeys(wanted) if name in metrics]
+
+
+def lede(comparison: Comparison) -> str:
+    """The answer in two sentences."""
+    rows, metric = comparison.rows, comparison.metric
+    value = rows[0].evaluation.metrics[metric]
+    name = text.metric_name(metric)
+    interval = f"{text.fixed(value.value)} (95% interval {text.fixed(value.low)} to {text.fixed(value.high)})"
+    if len(rows) == 1:
+        return f"{rows[0].label} reaches {name} {interval}."
+    said = f"{rows[0].label} comes first with {name} {interval}."
+    test = comparison.test(rows[1].label, metric) or comparison.test(rows[0].label, metric)
+    if test is None or {test.label, test.baseline} != {rows[0].label, rows[1].label}:
+        return f"{said} {rows[1].label} follows."
+    gap = text.fixed(abs(test.difference.value))
+    real = "a clear difference" if test.p_holm < SIGNIFICANT else "which may be chance"
+    return f"{said} {rows[1].label} follows, {gap} behind: {real} on the same users (p {text.p_value(test.p_holm)})."
+
+
+def facts(comparison: Comparison, run: RunFacts) -> list[dict[str, str]]:
+    """The figures at the top of a panel."""
+    evaluation = comparison.rows[0].evaluation
+    counts, protocol = evaluation.counts, comparison.protocol
+    cold, targets = counts.get("cold_targets", 0), counts.get("targets", evaluation.requests)
+    seen = {"exclude": "never listed again", "include": "may be listed again"}
+    shown = [
+        (
+            "Trained on",
+            f"{run.training_events:,}",
+            "events" + (", validation included" if protocol.get("refit") else ""),
+        ),
+        ("Predicted", f"{evaluation.requests:,}", f"requests of {evaluation.users:,} users"),
+        ("Ranked", f"{protocol.get('candidate_items', run.items):,}", "items each, none sampled"),
+        ("Seen items", str(protocol["seen"]), seen[protocol["seen"]]),
+        ("Cold targets", text.percent(cold / targets if targets else None), f"{cold:,}, counted as misses"),
+    ]
+    if protocol.get("cold") == "drop":
+        shown[-1] = ("Cold targets", "dropped", f"{counts.get('dropped_cold_targets', 0):,} left out of the means")
+    return [{"label": label, "value": value, "note": note} for label, value, note in shown]
+
+
+def tests(comparison: Comparison) -> list[dict[str, Any]]:
+    """Each model against the baseline on the main metric, with its interval's place in a small drawing."""
+    chosen = [test for test in comparison.tests if test.metric == comparison.metric]
+    ends = [0.0, *(end for test in chosen for end in (test.difference.low, test.difference.high))]
+    low, high = min(ends), max(ends)
+
+    def place(value: float) -> float:
+        inner = PLOT_WIDTH - 2 * PLOT_MARGIN
+        return round(PLOT_MARGIN + inner * ((value - low) / (high - low) if high > low else 0.5), 1)
+
+    index = {row.label: number for number, row in enumerate(comparison.rows)}
+    return [
+        {
+            "model": index[test.label],
+            "difference": test.difference.model_dump(),
+            "p": test.p_value,
+            "p_holm": test.p_holm,
+            "verdict": verdict(test),
+            "low": place(test.difference.low),
+            "at": place(test.difference.value),
+            "high": place(test.difference.high),
+            "zero": place(0.0),
+        }
+        for test in chosen
+    ]
+
+
+def verdict(test: Difference) -> str:
+    """What the test lets one say: better, worse or unclear."""
+    if test.p_holm >= SIGNIFICANT:
+        return "unclear"
+    return "better" if test.difference.value > 0 else "worse"
+
+
+def curves(comparison: Comparison) -> tuple[str | None, dict[str, list[dict[str, Any]]]]:
+    """(metric, label -> points) of validation over time; no metric when no run has a validation line."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in comparison.rows:
+        lines = [line for line in comparison.curves.get(row.label, []) if line.get("kind") == "validation"]
+        kept = row.training.get("best_epoch")
+        found[row.label] = [
+            {
+                "epoch": line.get("epoch", 0),
+                "seconds": line.get("seconds", 0.0),
+                "value": line[comparison.metric],
+                "kept": kept is not None and line.get("epoch") == kept,
+            }
+            for line in lines
+            if comparison.metric in line
+        ]
+    return (comparison.metric if any(found.values()) else None), found
+
+
+SLICES = {
+    "history_length": (
+        "by length of the history",
+        "Events in history",
+        "How many events of the user the model could read. Short histories are the newcomers of a site.",
+    ),
+    "target_popularity": (
+        "by popularity of the target",
+        "Popularity",
+        "Head: the most frequent items, a third of the training events; middle: the next third; tail: the rest; "
+        "cold: never trained on.",
+    ),
+}
+
+
+def slices(comparison: Comparison) -> list[dict[str, Any]]:
+    """The main metric by bucket, every model in each, and who wins where."""
+    made = []
+    for key, (title, column, hint) in SLICES.items():
+        reference = comparison.rows[0].evaluation.slices.get(key, [])
+        buckets = [_bucket(comparison, key, row) for row in reference]
+        if buckets:
+            made.append(
+                {"key": key, "title": title, "column": column, "hint": hint, "buckets": buckets}
+                | {"winners": _winners(comparison.rows, buckets)}
+            )
+    return made
+
+
+def _bucket(comparison: Comparison, key: str, reference: SliceRow) -> dict[str, Any]:
+    estimates: list[Estimate | None] = []
+    for row in comparison.rows:
+        same = (bucket for bucket in row.evaluation.slices.get(key, []) if bucket.label == reference.label)
+        bucket = next(same, None)
+        estimates.append(bucket.metrics.get(comparison.metric) if bucket else None)
+    return {
+        "label": reference.label.replace("-", "–"),
+        "requests": reference.requests,
+        "users": reference.users,
+        "estimates": [estimate.model_dump() if estimate else None for estimate in estimates],
+        "best": best(estimates, comparison.metric),
+    }
+
+
+def _winners(rows: Sequence[Row], buckets: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Model index -> labels of the buckets it is best in; buckets where everyone has zero have no winner."""
+    won: dict[int, list[str]] = {}
+    for bucket in buckets:
+        winner = bucket["best"]
+        if winner is not None and bucket["estimates"][winner]["value"] > 0:
+            won.setdefault(winner, []).append(bucket["label"])
+    return [{"model": index, "buckets": won[index]} for index in range(len(rows)) if index in won]
+
+
+def lists(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Properties of the recommended lists, a row each."""
+    names = list(dict.fromkeys(name for row in rows for name in row.evaluation.lists))
+    order = {base: place for place, base in enumerate(text.LISTS)}
+    names.sort(key=lambda name: order.get(name.partition("@")[0], len(order)))  # stable: cut-offs stay in order
+    return [
+        {
+            "label": text.list_name(name)[0],
+            "meaning": text.list_name(name)[1] if name.partition("@")[0] not in seen else "",
+            "values": [row.evaluation.lists.get(name) for row in rows],
+        }
+        for seen, name in zip(_bases_before(names), names, strict=True)
+    ]
+
+
+def _bases_before(names: Sequence[str]) -> list[set[str]]:
+    return [{name.partition("@")[0] for name in names[:place]} for place in range(len(names))]
+
+
+def counts(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """What must be known beside the means, a row each."""
+    names = list(dict.fromkeys(name for row in rows for name in row.evaluation.counts))
+    return [
+        {
+            "label": name.replace("_", " ").capitalize(),
+            "values": [row.evaluation.counts.get(name) for row in rows],
+        }
+        for name in names
+    ]
+
+
+PROTOCOL_NOTES = {
+    "split": "How training and test were divided.",
+    "refit": "Whether the models were trained again on training and validation together.",
+    "dataset": "Content hash of the dataset.",
+    "external": "Whether this data is another than that of the training.",
+    "candidates": "What is ranked.",
+    "seen": "Whether items of the history may be recommended again.",
+    "cold": "What a target that training never saw counts as.",
+    "ties": "How a target is ranked whose score others share.",
+    "request_time": "The time that a model is told: that of the target, or none.",
+    "threshold": "Interest from which on an item counts as liked.",
+}
+
+
+def protocol(fields: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Every field of the protocol, with what it means."""
+    shown = []
+    for name, value in fields.items():
+        note = PROTOCOL_NOTES.get(name, "")
+        if name.endswith("_from") and isinstance(value, int):
+            note = f"{text.moment(value)}, in microseconds"
+        plain = ", ".join(str(part) for part in value) if isinstance(value, list | tuple) else str(value)
+        shown.append({"name": name, "value": plain.lower() if isinstance(value, bool) else plain, "note": note})
+    return shown
