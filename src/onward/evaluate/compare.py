@@ -11,11 +11,12 @@ import numpy as np
 from pydantic import PrivateAttr
 
 from onward.bundle import BundleManifest, bundle_folder, load_bundle, read_manifest
+from onward.data.dataset import open_dataset
 from onward.errors import ConfigError, FormatError, unknown
 from onward.evaluate.bootstrap import holm, paired_tests
 from onward.evaluate.metrics import AT_K
 from onward.evaluate.options import Options
-from onward.evaluate.protocol import evaluate, open_trained_dataset
+from onward.evaluate.protocol import check_trained_on, evaluate, open_trained_dataset
 from onward.evaluate.ranking import Progress
 from onward.evaluate.results import Estimate, Evaluation, Payload, read_evaluation
 
@@ -75,6 +76,8 @@ class Comparison(Payload):
     """Every ranking metric of every other row against the baseline."""
     audit: dict[str, Any] | None = None
     """The audit of the data set for this split, where it was made."""
+    report: str | None = None
+    """Where the HTML report was written."""
     _curves: dict[str, list[dict[str, Any]]] = PrivateAttr(default_factory=dict)
 
     @property
@@ -118,6 +121,10 @@ def compare(
         raise ConfigError("nothing to compare", "for example: onward compare runs/popularity runs/sasrec")
     options = options or Options()
     manifests = [read_manifest(bundle_folder(path)) for path in paths]
+    if dataset is not None:  # also where every result is stored already
+        opened = open_dataset(dataset)
+        for path, manifest in zip(paths, manifests, strict=True):
+            check_trained_on(path, manifest, opened)
     labels = _labels(paths, manifests)
     results = [
         _result(Path(path), manifest, part, dataset, options, on_model)

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from onward.bundle import Bundle, load_bundle
+from onward.bundle import Bundle, BundleManifest, load_bundle
 from onward.config import Protocol, SplitConfig
 from onward.data.dataset import Dataset, open_dataset
 from onward.data.sequences import Histories
@@ -105,13 +105,18 @@ def open_trained_dataset(bundle: Bundle, dataset: str | Path | None) -> Dataset:
     if dataset is None and not (place / "dataset.toml").is_file():
         raise FormatError(f"the data set of {bundle.path} is no longer at {place}", "say where it is: --dataset FOLDER")
     opened = open_dataset(place)
-    if opened.manifest.hash != bundle.manifest.dataset:
+    check_trained_on(bundle.path, bundle.manifest, opened)
+    return opened
+
+
+def check_trained_on(path: str | Path, manifest: BundleManifest, dataset: Dataset) -> None:
+    """Raise FormatError unless a model was trained on this data set."""
+    if dataset.manifest.hash != manifest.dataset:
         raise FormatError(
-            f"{bundle.path} was trained on data set {bundle.manifest.dataset[:12]}, and {place} is "
-            f"{opened.manifest.hash[:12]}",
+            f"{path} was trained on data set {manifest.dataset[:12]}, and {dataset.path} is "
+            f"{dataset.manifest.hash[:12]}",
             "give the data set of the training, or, if the model never saw any of this one: --external",
         )
-    return opened
 
 
 def _external(bundle: Bundle, dataset: str | Path | None, protocol: Protocol | SplitConfig | None) -> _Setting:
