@@ -48,6 +48,8 @@ def save_checkpoint(path: Path, model: nn.Module, optimiser: torch.optim.Optimiz
     for index, state in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
     tensors["generator"] = torch.get_rng_state()
+    if torch.cuda.is_available():  # dropout on a GPU draws from the GPU's own generator
+        tensors["generator.cuda"] = torch.cuda.get_rng_state()
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_file(path, overwrite=True) as temporary:
         temporary.write_bytes(save(tensors, {"format": FORMAT, "progress": json.dumps(asdict(progress))}))
@@ -74,6 +76,8 @@ def load_checkpoint(path: Path, model: nn.Module, optimiser: torch.optim.Optimiz
     if optimiser is not None:
         _restore_optimiser(optimiser, _under(tensors, "optimiser."))
         torch.set_rng_state(tensors["generator"])
+        if "generator.cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["generator.cuda"])
     return Progress(**json.loads(metadata["progress"]))
 
 

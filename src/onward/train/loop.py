@@ -61,7 +61,7 @@ def train_model(
         Stopped: Ctrl-C, after a checkpoint.
     """
     last, best = folder / "checkpoints" / "last.safetensors", folder / "checkpoints" / "best.safetensors"
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng():
         torch.manual_seed(seed)
         batches = TrainingBatches(training, model.config.max_length, config.batch_tokens, seed)
         if not batches.n_targets:

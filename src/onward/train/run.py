@@ -150,7 +150,7 @@ def _run(folder: Path, data: Dataset, config: RunConfig, resume: bool, overwrite
     divided = split(data.histories, config.split)
     training = divided.training(data.histories)
     settings = {key: value for key, value in config.model.items() if key != "name"}
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng():
         torch.manual_seed(config.seed)  # initial weights
         model = build(model_class(str(config.model["name"])), settings, make_items(training, data.catalog.tie_rank))
     if isinstance(model, SequenceModel):
