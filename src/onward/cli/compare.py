@@ -64,11 +64,13 @@ def _print(result: Comparison, report: Path | None) -> None:
         f"{result.part} part, protocol '{result.protocol['split']}', seen items {result.protocol['seen']}d: "
         f"{first.requests:,} requests of {first.users:,} users"
     )
-    console.print(_table(result))
-    if len(result.rows) > 1:
+    console.print(_table(result, wide=console.width >= 110))
+    others = len(result.rows) - 1
+    if others:
+        adjusted = f", adjusted for {others} tests (Holm)" if others > 1 else ""
         console.print(
-            f"p: paired bootstrap over users of {result.metric} against '{result.baseline}', adjusted for "
-            f"{len(result.rows) - 1} tests (Holm)"
+            f"p: paired bootstrap over users of {result.metric} against '{result.baseline}'{adjusted}; "
+            "second lines: 95% intervals"
         )
     if any("mse" in row.evaluation.metrics for row in result.rows):
         console.print(_interest_table(result))
@@ -76,21 +78,22 @@ def _print(result: Comparison, report: Path | None) -> None:
         console.print(f"report: {report}")
 
 
-def _table(result: Comparison) -> Table:
+def _table(result: Comparison, wide: bool) -> Table:
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     k = result.metric.partition("@")[2]
-    shown = [f"ndcg@{k}", f"hr@{k}", f"mrr@{k}"]
-    headings = ["model", *shown, f"coverage@{k}", "train s", "parameters", "events/s", "p"]
-    table = Table(*headings)
+    shown = [f"ndcg@{k}", f"hr@{k}", *([f"mrr@{k}"] if wide else [])]
+    table = Table("model", *shown, box=SIMPLE_HEAD)
+    for heading in [*([f"coverage@{k}"] if wide else []), "train s", "parameters", "events/s", "p"]:
+        table.add_column(heading, justify="right")
     for row in result.rows:
-        metrics = row.evaluation.metrics
         test = result.test(row.label, result.metric)
         seconds, parameters = row.training.get("seconds"), row.training.get("parameters")
         table.add_row(
             f"[bold]{row.label}[/]",
-            *(_estimate(metrics[name]) for name in shown),
-            f"{row.evaluation.lists[f'coverage@{k}']:.3f}",
+            *(_estimate(row.evaluation.metrics[name]) for name in shown),
+            *([f"{row.evaluation.lists[f'coverage@{k}']:.3f}"] if wide else []),
             "" if seconds is None else f"{seconds:.1f}",
             "" if parameters is None else f"{parameters:,}",
             "" if row.events_per_second is None else f"{row.events_per_second:,.0f}",
@@ -100,10 +103,11 @@ def _table(result: Comparison) -> Table:
 
 
 def _interest_table(result: Comparison) -> Table:
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     names = ["mse", "mae", "rmse", "accuracy", "precision", "recall", "f1"]
-    table = Table("interest", *names)
+    table = Table("interest", *names, box=SIMPLE_HEAD)
     for row in result.rows:
         if "mse" in row.evaluation.metrics:
             table.add_row(f"[bold]{row.label}[/]", *(_estimate(row.evaluation.metrics[name]) for name in names))

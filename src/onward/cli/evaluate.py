@@ -93,9 +93,10 @@ def _print(result: Evaluation) -> None:
 
 
 def _metrics_table(result: Evaluation) -> object:
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table("metric", "mean over requests", "95% interval", "mean over users", "95% interval")
+    table = Table("metric", "mean over requests", "95% interval", "mean over users", "95% interval", box=SIMPLE_HEAD)
     for name, value in result.metrics.items():
         if "@" in name:
             user = result.user_metrics[name]
@@ -104,9 +105,10 @@ def _metrics_table(result: Evaluation) -> object:
 
 
 def _pairs(title: str, values: dict[str, Estimate], pairs: int) -> object:
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(title, f"over {pairs:,} targets", "95% interval")
+    table = Table(title, f"over {pairs:,} targets", "95% interval", box=SIMPLE_HEAD)
     for name, value in values.items():
         table.add_row(name, f"{value.value:.4f}", _interval(value))
     return table
