@@ -85,18 +85,19 @@ def _table(result: Comparison, wide: bool) -> Table:
     k = result.metric.partition("@")[2]
     shown = [f"ndcg@{k}", f"hr@{k}", *([f"mrr@{k}"] if wide else [])]
     table = Table("model", *shown, box=SIMPLE_HEAD)
-    for heading in [*([f"coverage@{k}"] if wide else []), "train s", "parameters", "events/s", "p"]:
-        table.add_column(heading, justify="right")
+    more = [f"coverage@{k}", "events/s"] if wide else []
+    for heading in [*more, "train s", "parameters", "p"]:
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in result.rows:
         test = result.test(row.label, result.metric)
         seconds, parameters = row.training.get("seconds"), row.training.get("parameters")
+        speed = "" if row.events_per_second is None else f"{row.events_per_second:,.0f}"
         table.add_row(
             f"[bold]{row.label}[/]",
             *(_estimate(row.evaluation.metrics[name]) for name in shown),
-            *([f"{row.evaluation.lists[f'coverage@{k}']:.3f}"] if wide else []),
+            *([f"{row.evaluation.lists[f'coverage@{k}']:.3f}", speed] if wide else []),
             "" if seconds is None else f"{seconds:.1f}",
             "" if parameters is None else f"{parameters:,}",
-            "" if row.events_per_second is None else f"{row.events_per_second:,.0f}",
             "" if test is None else f"{test.p_holm:.3f}",
         )
     return table
