@@ -5,7 +5,7 @@ from __future__ import annotations
 from onward.cli.common import Json, emit
 
 
-def data_list(as_json: Json = False) -> None:
+def data_list(*, as_json: Json = False) -> None:
     """List public data sets, their terms, and how to have each.
 
     Example: onward data list
@@ -27,12 +27,13 @@ def data_list(as_json: Json = False) -> None:
 
     def render() -> None:
         from rich.console import Console
-        from rich.table import Table
+        from rich.padding import Padding
 
-        table = Table("name", "what", "terms", "how to have it", show_lines=True)
+        console = Console(highlight=False)
         for entry in entries:
-            have = entry["get"] or f"from {entry['source']}, then:\n{entry['prepare']}"
-            table.add_row(str(entry["name"]), str(entry["title"]), str(entry["terms"]), str(have))
-        Console().print(table)
+            console.print(f"[bold]{entry['name']}[/]{'  (fetched)' if entry['fetched'] else ''}")
+            lines = [f"{entry['title']}", f"terms: {entry['terms']}", f"from: {entry['source']}"]
+            lines.append(f"have it: {entry['get']}" if entry["get"] else f"then: {entry['prepare']}")
+            console.print(Padding("\n".join(lines), (0, 0, 1, 2)), markup=False)
 
     emit({"format": "onward.data.list/1", "datasets": entries}, as_json, render)
