@@ -11,6 +11,8 @@ from onward.cli.common import Json, emit
 from onward.config import Protocol
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from onward.evaluate.results import Estimate, Evaluation
 
 
@@ -81,41 +83,64 @@ def _print(result: Evaluation) -> None:
     split = result.protocol["split"]
     console.print(
         f"[bold]{result.model}[/] on the {result.part} part, protocol '{split}': {result.requests:,} requests "
-        f"of {result.users:,} users"
+        f"of {result.users:,} users. Means over requests, with 95% intervals:"
     )
     console.print(_metrics_table(result))
-    interest = {name: value for name, value in result.metrics.items() if "@" not in name}
-    if interest:
-        console.print(_pairs("interest", interest, result.counts["interest_pairs"]))
-    console.print("lists: " + "  ".join(f"{name} {value:.4g}" for name, value in result.lists.items()))
+    console.print(f"accuracy@1 {_estimate(result.metrics['accuracy@1'])}")
+    console.print(f"means over users: {_line(result, result.user_metrics)}")
+    if result.counts["interest_pairs"]:
+        console.print(_interest_table(result))
+    console.print(_lists_table(result))
     for line in _notes(result):
         console.print(line)
 
 
-def _metrics_table(result: Evaluation) -> object:
+def _metrics_table(result: Evaluation) -> Table:
+    """A row a metric, a column a cut-off. With one target each, recall is the hit rate and MAP is MRR."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table("metric", "mean over requests", "95% interval", "mean over users", "95% interval", box=SIMPLE_HEAD)
+    ks = result.protocol["ks"]
+    sets = result.counts["targets"] > result.requests
+    names = ["ndcg", "hr", "mrr", "precision", "f1", *(["recall", "map"] if sets else [])]
+    table = Table("metric", *(f"@{k}" for k in ks), box=SIMPLE_HEAD)
+    for name in names:
+        table.add_row(name, *(_estimate(result.metrics[f"{name}@{k}"]) for k in ks))
+    return table
+
+
+def _interest_table(result: Evaluation) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    pairs, threshold = result.counts["interest_pairs"], result.protocol["threshold"]
+    table = Table("interest", f"over {pairs:,} targets, liked from {threshold:g} on", box=SIMPLE_HEAD)
     for name, value in result.metrics.items():
-        if "@" in name:
-            user = result.user_metrics[name]
-            table.add_row(name, f"{value.value:.4f}", _interval(value), f"{user.value:.4f}", _interval(user))
+        if "@" not in name:
+            table.add_row(name, _estimate(value))
     return table
 
 
-def _pairs(title: str, values: dict[str, Estimate], pairs: int) -> object:
+def _lists_table(result: Evaluation) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(title, f"over {pairs:,} targets", "95% interval", box=SIMPLE_HEAD)
-    for name, value in values.items():
-        table.add_row(name, f"{value.value:.4f}", _interval(value))
+    ks = result.protocol["ks"]
+    table = Table("lists", *(f"@{k}" for k in ks), box=SIMPLE_HEAD)
+    for name in dict.fromkeys(name.partition("@")[0] for name in result.lists):
+        values = [result.lists.get(f"{name}@{k}") for k in ks]
+        label = f"diversity ({result.diversity_feature})" if name == "diversity" else name.replace("_", " ")
+        table.add_row(label, *("" if value is None else f"{value:.3f}" for value in values))
     return table
 
 
-def _interval(value: Estimate) -> str:
-    return f"{value.low:.4f} to {value.high:.4f}"
+def _line(result: Evaluation, values: dict[str, Estimate]) -> str:
+    k = 10 if 10 in result.protocol["ks"] else result.protocol["ks"][0]
+    return "   ".join(f"{name} {_estimate(values[name])}" for name in (f"ndcg@{k}", f"hr@{k}"))
+
+
+def _estimate(value: Estimate) -> str:
+    return f"{value.value:.4f} [dim]{value.low:.4f}-{value.high:.4f}[/]"
 
 
 def _notes(result: Evaluation) -> list[str]:
