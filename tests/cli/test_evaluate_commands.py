@@ -84,7 +84,7 @@ def test_evaluate_prints_tables_for_people(runs: list[str], capsys: pytest.Captu
         "30 requests of 30 users",
         "ndcg@10",
         "95% interval",
-        "coverage@10",
+        "coverage",
         "cold",
     ):
         assert text in output

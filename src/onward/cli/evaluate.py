@@ -105,7 +105,7 @@ def _metrics_table(result: Evaluation) -> Table:
     names = ["ndcg", "hr", "mrr", "precision", "f1", *(["recall", "map"] if sets else [])]
     table = Table("metric", *(f"@{k}" for k in ks), box=SIMPLE_HEAD)
     for name in names:
-        table.add_row(name, *(_estimate(result.metrics[f"{name}@{k}"]) for k in ks))
+        table.add_row(name, *(_estimate(result.metrics[f"{name}@{k}"], "\n") for k in ks))
     return table
 
 
@@ -139,8 +139,8 @@ def _line(result: Evaluation, values: dict[str, Estimate]) -> str:
     return "   ".join(f"{name} {_estimate(values[name])}" for name in (f"ndcg@{k}", f"hr@{k}"))
 
 
-def _estimate(value: Estimate) -> str:
-    return f"{value.value:.4f} [dim]{value.low:.4f}-{value.high:.4f}[/]"
+def _estimate(value: Estimate, between: str = " ") -> str:
+    return f"{value.value:.4f}{between}[dim]{value.low:.4f}-{value.high:.4f}[/]"
 
 
 def _notes(result: Evaluation) -> list[str]:
