@@ -34,6 +34,6 @@ def data_list(*, as_json: Json = False) -> None:
             console.print(f"[bold]{entry['name']}[/]{'  (fetched)' if entry['fetched'] else ''}")
             lines = [f"{entry['title']}", f"terms: {entry['terms']}", f"from: {entry['source']}"]
             lines.append(f"have it: {entry['get']}" if entry["get"] else f"then: {entry['prepare']}")
-            console.print(Padding("\n".join(lines), (0, 0, 1, 2)), markup=False)
+            console.print(Padding("\n".join(lines), (0, 0, 1, 2), expand=False), markup=False)
 
     emit({"format": "onward.data.list/1", "datasets": entries}, as_json, render)

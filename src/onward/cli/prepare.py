@@ -25,7 +25,7 @@ def prepare(
     inputs: Annotated[
         list[str],
         Parameter(
-            help="Event tables: CSV, TSV, JSON lines (plain or .gz), Parquet, Arrow, RecBole and MovieLens files, lines "
+            help="Event tables: CSV, TSV, JSON lines (or .gz), Parquet, Arrow, RecBole and MovieLens files, lines "
             "of `user item item ...`; a folder or .zip in its publisher's layout; sqlite:///file.db?query=SELECT..."
         ),
     ],
