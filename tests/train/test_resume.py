@@ -89,7 +89,7 @@ def test_ctrl_c_keeps_the_checkpoint_and_says_how_to_resume(dataset: Path, tmp_p
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, errors
     assert "--resume" in errors
     assert "Traceback" not in errors
     steps = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["step"]

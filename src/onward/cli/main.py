@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 
-from cyclopts import App
+from cyclopts import App, CycloptsError
 
 from onward.cli.common import print_error
 from onward.errors import OnwardError
@@ -17,6 +17,7 @@ app = App(
     name="onward",
     help="From an event log to a live recommender: prepare, train, evaluate honestly, recommend.",
     version_flags=["--version"],
+    suppress_keyboard_interrupt=False,
 )
 COMMANDS = {
     "prepare": "Turn an event table into a dataset folder.",
@@ -46,16 +47,23 @@ app.command(data)
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code: 0, 2 for bad input, 1 for failure, 130 after Ctrl-C."""
     given = sys.argv[1:] if arguments is None else arguments
+    as_json = "--json" in given
     try:
-        app(given, exit_on_error=True, print_error=True, result_action="return_value")
+        app(given, exit_on_error=False, print_error=not as_json, result_action="return_value")
+    except CycloptsError as error:  # the command line itself; already printed, unless for machines
+        if as_json:
+            _print_json("usage", str(error), "onward --help")
+        return 2
     except OnwardError as error:
-        if "--json" in given:
-            print(json.dumps({"error": {"code": error.code, "message": error.message, "hint": error.hint}}))
+        if as_json:
+            _print_json(error.code, error.message, error.hint)
         print_error(error.message, error.hint)
         return error.exit_code
     except KeyboardInterrupt as stop:
         print_error("stopped by Ctrl-C", str(stop))
         return 130
-    except SystemExit as stop:  # a usage error, already printed
-        return 0 if not stop.code else 2
     return 0
+
+
+def _print_json(code: str, message: str, hint: str) -> None:
+    print(json.dumps({"error": {"code": code, "message": message, "hint": hint}}))

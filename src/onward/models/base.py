@@ -18,7 +18,7 @@ from torch import Tensor
 
 from onward.config import Config
 from onward.data.sequences import Histories, Ints
-from onward.errors import ConfigError
+from onward.errors import ConfigError, TrainingError
 
 Bools = NDArray[np.bool_]
 CHUNK_SCORES = 16_000_000
@@ -139,7 +139,7 @@ class Recommender(ABC):
     def score(self, histories: Histories) -> Tensor:
         """(B, V + 1) float32 scores; an empty history gets the popularity of each item (log of 1 + training events).
 
-        Column 0 is -inf. Raises ValueError when the model gives NaN.
+        Column 0 is -inf. Raises TrainingError when the model gives NaN.
         """
         known = histories.lengths > 0
         if known.all() and len(histories):
@@ -150,7 +150,7 @@ class Recommender(ABC):
             if known.any():
                 scores[torch.from_numpy(known)] = self.score_histories(histories.select(known)).cpu()
         if scores.isnan().any():
-            raise ValueError(f"model '{self.name}' gave NaN scores")
+            raise TrainingError(f"model '{self.name}' gave NaN scores", "train it again, with a smaller learning rate")
         scores[:, 0] = -torch.inf
         return scores
 

@@ -180,6 +180,12 @@ class _Loop:
         self.display.step(step, mean, speed)
         self.recent, self.recent_events, self.looked = [], 0, now
 
+    def _check_weights(self) -> None:
+        """The last update may have broken what the loss, taken before it, doesn't show yet."""
+        for name, parameter in self.model.named_parameters():
+            if not parameter.isfinite().all():
+                raise self._failed(f"'{name}' holds NaN or infinity after step {self.progress.step}")
+
     def _failed(self, what: str) -> TrainingError:
         rate = self.optimiser.param_groups[0]["lr"]
         return TrainingError(
@@ -190,11 +196,16 @@ class _Loop:
 
     def _validate(self) -> None:
         progress, config = self.progress, self.config
+        self._check_weights()
         if self.validate is None:
             if progress.step == self.total:
+                progress.best_epoch = float(config.epochs)
                 save_checkpoint(self.best, self.model, self.optimiser, progress)
             return
-        metrics = self.validate()
+        try:
+            metrics = self.validate()
+        except TrainingError as error:
+            raise self._failed(f"{error.message} after step {progress.step}") from None
         if config.monitor not in metrics:
             raise ConfigError(f"train.monitor = '{config.monitor}' is not among the metrics: {', '.join(metrics)}")
         value = metrics[config.monitor]
@@ -215,6 +226,7 @@ class _Loop:
         self.looked = time.perf_counter()
 
     def _save(self, path: Path) -> None:
+        self._check_weights()
         self.progress.seconds = time.perf_counter() - self.started
         save_checkpoint(path, self.model, self.optimiser, replace(self.progress))
         self.saved = time.perf_counter()
