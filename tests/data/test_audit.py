@@ -62,6 +62,7 @@ def manifest(**values):
         "roles": {"user": "user", "item": "item"},
         "columns": ["item", "time"],
         "time_sorted": True,
+        "unsorted_rows": 0,
         "repeat_share": 0.0,
         "seen": "exclude",
         "duplicates": "keep",
@@ -264,13 +265,14 @@ def test_filters():
 
 
 def test_unsorted_input():
-    assert audited(log(CLEAN), time_sorted=False)["unsorted_input"].severity == "note"
+    sorted_since = audited(log(CLEAN), unsorted_rows=3)["unsorted_input"]
+    assert (sorted_since.number, sorted_since.of, sorted_since.severity) == (3, 8, "note")
     backward = audited(log([[(1, 2), (2, 1), (3, 3), (1, 4)]]))["unsorted_input"]
     assert (backward.number, backward.severity) == (1, "warning")
 
 
 def test_without_times_the_timed_checks_are_left_out_and_said_so():
-    found = audited(log(CLEAN, timed=False), time_sorted=None)
+    found = audited(log(CLEAN, timed=False), unsorted_rows=None)
     codes = {finding.code for finding in found.findings}
     assert codes == CHECKS - {"tied_times", "tied_targets", "order_leak", "time_overlap", "duplicates"}
     assert found["unsorted_input"].severity == "warning"

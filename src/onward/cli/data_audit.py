@@ -74,4 +74,5 @@ def print_audit(audit: Audit, name: str) -> None:
         for label, text in (("found", finding.found), ("effect", finding.effect), ("do", finding.advice)):
             console.print(Padding(Text.assemble((f"{label}: ", "dim"), text), (0, 0, 0, 2)))
         console.print()
-    console.print(f"{audit.count('warning')} warnings, {audit.count('note')} notes, {audit.count('ok')} checks passed.")
+    tally = ", ".join(f"{audit.count(severity)} {severity}" for severity in COLOURS)
+    console.print(f"{len(audit.findings)} checks: {tally}.")

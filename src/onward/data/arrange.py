@@ -33,13 +33,13 @@ class Arranged:
 
     Attributes:
         columns: sorted by user, then time (a group's first), then input row; `user` among them.
-        time_sorted: whether each user's rows came in time order; None without times.
+        unsorted_rows: rows that came right after a later one of the same user; None without times.
         duplicate_rows: rows that repeat another's user, item, time, action and group, beyond the first of each.
         example: user rank, item rank and time of one such row.
     """
 
     columns: Columns
-    time_sorted: bool | None
+    unsorted_rows: int | None
     duplicate_rows: int
     example: tuple[int, int, int] | None
 
@@ -50,7 +50,7 @@ def arrange(events: Columns, groups: Groups, duplicates: Duplicates) -> Arranged
     Args:
         events: flat columns in input order: user, item (int32), and time, action, value, group where there are.
     """
-    order, time_sorted = _time_order(events)
+    order, unsorted_rows = _time_order(events)
     if groups == "basket":
         events, order = _by_basket(events)
     columns = {name: column[order] for name, column in events.items()}
@@ -63,19 +63,18 @@ def arrange(events: Columns, groups: Groups, duplicates: Duplicates) -> Arranged
             columns = {name: column[~again] for name, column in columns.items()}
     if groups != "none":
         columns["group"] = _number_groups(columns["user"], columns["group" if groups == "basket" else "time"])
-    return Arranged(columns, time_sorted, int(again.sum()), example)
+    return Arranged(columns, unsorted_rows, int(again.sum()), example)
 
 
-def _time_order(events: Columns) -> tuple[NDArray[np.int64], bool | None]:
-    """Stable order by user and time, and whether the times already ascended within each user."""
+def _time_order(events: Columns) -> tuple[NDArray[np.int64], int | None]:
+    """Stable order by user and time, and how many rows came right after a later one of the same user."""
     user, time = events["user"], events.get("time")
     order = np.argsort(user, kind="stable")
     if time is None:
         return order, None
     same_user = np.diff(user[order]) == 0
-    if bool(np.all(np.diff(time[order])[same_user] >= 0)):
-        return order, True
-    return np.lexsort((time, user)), False
+    backward = int((np.diff(time[order])[same_user] < 0).sum())
+    return (np.lexsort((time, user)) if backward else order), backward
 
 
 def _by_basket(events: Columns) -> tuple[Columns, NDArray[np.int64]]:

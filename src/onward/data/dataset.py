@@ -63,6 +63,8 @@ class Manifest(Config):
     """Latest event, microseconds UTC."""
     time_sorted: bool | None = None
     """Whether every user's rows came in time order; None without times."""
+    unsorted_rows: int | None = None
+    """Rows that came right after a later one of the same user; None without times."""
     tie_share: float | None = None
     """Share of the events that have the time of another event of the same user."""
     repeat_share: float

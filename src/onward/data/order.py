@@ -43,7 +43,7 @@ class Ordered:
         offsets: (U + 1,) int64.
         users, items: ids, in index order.
         actions: names of the action codes.
-        time_sorted: whether each user's rows came in time order; None without times.
+        unsorted_rows: rows that came right after a later one of the same user; None without times.
         duplicate_rows: duplicates found.
         filtered: events that the filters left out.
     """
@@ -53,7 +53,7 @@ class Ordered:
     users: pl.Series
     items: pl.Series
     actions: list[str]
-    time_sorted: bool | None
+    unsorted_rows: int | None
     duplicate_rows: int
     filtered: int
 
@@ -72,7 +72,7 @@ def order_events(scanned: Scan, rules: Rules, target: Path, work: Path, progress
     place = work / "arranged" if rules.filters else target
     dtypes = {**{name: DTYPES[name] for name in kept}, **({"user": "<i4"} if rules.filters else {})}
     counts = np.zeros(len(users), dtype=np.int64)
-    time_sorted: bool | None = None
+    unsorted: int | None = None
     duplicates = done = 0
     with ColumnWriter(place, dtypes) as writer:
         for events in buckets(scanned.folder, user_rank, item_rank, work):
@@ -85,8 +85,8 @@ def order_events(scanned: Scan, rules: Rules, target: Path, work: Path, progress
             writer.append({name: arranged.columns[name] for name in dtypes})
             counts += np.bincount(arranged.columns["user"], minlength=len(users))
             duplicates += arranged.duplicate_rows
-            if arranged.time_sorted is not None:
-                time_sorted = arranged.time_sorted and time_sorted is not False
+            if arranged.unsorted_rows is not None:
+                unsorted = (unsorted or 0) + arranged.unsorted_rows
             done += len(events["user"])
             progress("sorting", done, scanned.used)
     filtered = 0
@@ -96,7 +96,7 @@ def order_events(scanned: Scan, rules: Rules, target: Path, work: Path, progress
     with ColumnWriter(target, {"offsets": "<i8"}) as writer:
         writer.append({"offsets": offsets})
     columns = {name: column for name, column in open_columns(target).items() if name != "offsets"}
-    return Ordered(columns, offsets, users, items, actions, time_sorted, duplicates, filtered)
+    return Ordered(columns, offsets, users, items, actions, unsorted, duplicates, filtered)
 
 
 def _actions(scanned: Scan) -> tuple[list[str], NDArray[np.uint8] | None]:

@@ -83,6 +83,7 @@ def _template() -> jinja2.Template:
         "fixed": text.fixed,
         "whole": text.whole,
         "short": text.short,
+        "counted": text.counted,
         "percent": text.percent,
         "duration": text.duration,
         "p_value": text.p_value,

@@ -15,12 +15,12 @@ PLOT_WIDTH, PLOT_MARGIN = 160, 8
 
 
 def best(estimates: Sequence[Estimate | None], metric: str) -> int | None:
-    """Index of the best value; None when there is none, or nothing to compare."""
+    """Index of the best value; None when there is nothing to compare, or the first two are equal."""
     known = [(estimate.value, index) for index, estimate in enumerate(estimates) if estimate is not None]
     if len(known) < 2:
         return None
-    choose = min if text.lower_is_better(metric) else max
-    return choose(known, key=lambda pair: pair[0])[1]
+    ordered = sorted(known, reverse=not text.lower_is_better(metric))
+    return ordered[0][1] if ordered[0][0] != ordered[1][0] else None
 
 
 def headline(main: str, metrics: Sequence[str]) -> list[str]:
@@ -54,7 +54,7 @@ def facts(comparison: Comparison, run: RunFacts) -> list[dict[str, str]]:
     evaluation = comparison.rows[0].evaluation
     counts, protocol = evaluation.counts, comparison.protocol
     cold, targets = counts.get("cold_targets", 0), counts.get("targets", evaluation.requests)
-    seen = {"exclude": "never listed again", "include": "may be listed again"}
+    seen = {"exclude": ("excluded", "never listed again"), "include": ("included", "may be listed again")}
     shown = [
         (
             "Trained on",
@@ -63,7 +63,7 @@ def facts(comparison: Comparison, run: RunFacts) -> list[dict[str, str]]:
         ),
         ("Predicted", f"{evaluation.requests:,}", f"requests of {evaluation.users:,} users"),
         ("Ranked", f"{protocol.get('candidate_items', run.items):,}", "items each, none sampled"),
-        ("Seen items", str(protocol["seen"]), seen[protocol["seen"]]),
+        ("Seen items", *seen[protocol["seen"]]),
         ("Cold targets", text.percent(cold / targets if targets else None), f"{cold:,}, counted as misses"),
     ]
     if protocol.get("cold") == "drop":
@@ -169,32 +169,29 @@ def _bucket(comparison: Comparison, key: str, reference: SliceRow) -> dict[str, 
 
 
 def _winners(rows: Sequence[Row], buckets: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Model index -> labels of the buckets it is best in; buckets where everyone has zero have no winner."""
+    """Models with the labels of the buckets that they are best in."""
     won: dict[int, list[str]] = {}
     for bucket in buckets:
-        winner = bucket["best"]
-        if winner is not None and bucket["estimates"][winner]["value"] > 0:
-            won.setdefault(winner, []).append(bucket["label"])
+        if bucket["best"] is not None:
+            won.setdefault(bucket["best"], []).append(bucket["label"])
     return [{"model": index, "buckets": won[index]} for index in range(len(rows)) if index in won]
 
 
-def lists(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Properties of the recommended lists, a row each."""
+def lists(rows: Sequence[Row], main: str) -> list[dict[str, Any]]:
+    """Properties of the recommended lists, a row each; `main` are those at the cut-off of the main metric."""
     names = list(dict.fromkeys(name for row in rows for name in row.evaluation.lists))
     order = {base: place for place, base in enumerate(text.LISTS)}
     names.sort(key=lambda name: order.get(name.partition("@")[0], len(order)))  # stable: cut-offs stay in order
-    return [
-        {
-            "label": text.list_name(name)[0],
-            "meaning": text.list_name(name)[1] if name.partition("@")[0] not in seen else "",
-            "values": [row.evaluation.lists.get(name) for row in rows],
-        }
-        for seen, name in zip(_bases_before(names), names, strict=True)
-    ]
-
-
-def _bases_before(names: Sequence[str]) -> list[set[str]]:
-    return [{name.partition("@")[0] for name in names[:place]} for place in range(len(names))]
+    feature = rows[0].evaluation.diversity_feature
+    made = []
+    for name in names:
+        label, meaning = text.list_name(name)
+        if name.startswith("diversity") and feature:
+            meaning = f"How unlike the items of a list are in '{feature}': 0 alike, 1 nothing in common."
+        values = [row.evaluation.lists.get(name) for row in rows]
+        is_main = name.partition("@")[2] == main.partition("@")[2]
+        made.append({"label": label, "meaning": meaning, "main": is_main, "values": values})
+    return made
 
 
 def counts(rows: Sequence[Row]) -> list[dict[str, Any]]:

@@ -72,6 +72,11 @@ def short(value: float) -> str:
     return whole(value) if float(value).is_integer() else f"{value:,.4f}".rstrip("0")
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: 1 warning, 2 warnings."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def percent(share: float | None) -> str:
     """A share as a percentage."""
     if share is None:
@@ -104,4 +109,4 @@ def day(microseconds: int) -> str:
 
 def moment(microseconds: int) -> str:
     """A date and time to the second, UTC."""
-    return f"{np.datetime64(microseconds, 'us').astype('datetime64[s]')} UTC".replace("T", " ")
+    return str(np.datetime64(microseconds, "us").astype("datetime64[s]")).replace("T", " ") + " UTC"

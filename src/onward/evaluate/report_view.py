@@ -89,7 +89,7 @@ def _panel(comparison: Comparison, facts: Mapping[str, RunFacts], series: Mappin
         "tests": parts.tests(comparison),
         "curves": curve_metric,
         "slices": parts.slices(comparison),
-        "lists": parts.lists(rows),
+        "lists": parts.lists(rows, comparison.metric),
         "audit": comparison.audit,
         "protocol": parts.protocol(comparison.protocol),
         "counts": parts.counts(rows),

@@ -31,18 +31,18 @@ def unsorted_input(case: Case) -> Finding:
         )
     backward = (np.diff(case.data.time) < 0) & (np.diff(case.owner) == 0)
     number, of = int(backward.sum()), case.data.n_events
-    sorted_input = case.manifest.time_sorted is not False
+    came_unsorted = case.manifest.unsorted_rows or 0
     severity: Severity
     if number:
         found, severity = f"{number:,} events are stored before an earlier one.", "warning"
         advice = "Prepare the data set again: it was written by something else."
-    elif not sorted_input:
-        found, severity = "The input was not in time order; `prepare` sorted it.", "note"
+    elif came_unsorted:
+        number, severity = came_unsorted, "note"
+        found = f"{number:,} rows of the input came right after a later one of the same user; `prepare` sorted them."
         advice = "Nothing here. Code that takes this file's order for the order of events would be wrong."
     else:
         found, severity, advice = "The input was in time order.", "ok", ""
-    details = {"input_sorted": str(sorted_input).lower()}
-    return Finding("unsorted_input", title, number, of, ratio(number, of), severity, found, effect, advice, details)
+    return Finding("unsorted_input", title, number, of, ratio(number, of), severity, found, effect, advice)
 
 
 def tied_times(case: Case) -> Finding:
@@ -64,7 +64,7 @@ def tied_times(case: Case) -> Finding:
         severity,
         found + (" They are declared as groups." if case.grouped else ""),
         "Which of them came first is unknown: their order is that of the input rows, and models learn from it.",
-        "" if severity == "ok" else "Use finer times, or declare the events of one moment as a group (--group).",
+        "" if severity == "ok" else "Use finer times, or declare the events of one moment as a group (--group-ties).",
         {"resolution": unit},
     )
 
@@ -114,6 +114,6 @@ def order_leak(case: Case) -> Finding:
     found = f"In {up:,} of {of:,} neighbouring pairs at one time ({percent(share)}) the second id is the larger one"
     found += "; half would be chance." if of else "."
     advice = (
-        "" if severity == "ok" else "Declare the groups: prepare with --group COLUMN (a basket, or the time column)."
+        "" if severity == "ok" else "Declare the groups: prepare with --group COLUMN (a basket), or with --group-ties."
     )
     return Finding("order_leak", title, up, of, share, severity, found, effect, advice)

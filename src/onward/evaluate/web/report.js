@@ -6,6 +6,7 @@
   const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const colour = (model) => css(`--s${model.series}`);
   const decimals = (value) => (value === null || value === undefined ? "–" : value.toFixed(4));
+  Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
   const DASHES = [[], [7, 4], [2, 3]]; // a ninth model has the first one's colour, dashed
 
   // Interval whiskers, and the value written beside it where there is room for one.
@@ -44,12 +45,12 @@
     },
   };
 
-  const axis = (title, extra = {}) => ({
+  const axis = (title, extra = {}, ticks = {}) => ({
     border: { color: css("--line") },
     grid: { color: css("--line") },
-    ticks: { color: css("--soft"), font: { size: 12 } },
     title: { display: Boolean(title), text: title, color: css("--soft"), font: { size: 12 } },
     ...extra,
+    ticks: { color: css("--soft"), font: { size: 12 }, ...ticks },
   });
 
   const options = (extra) => ({
@@ -114,7 +115,7 @@
           indexAxis: "y",
           scales: {
             x: axis("", { beginAtZero: true, suggestedMax: top * (narrow() ? 1.35 : 1.15) }),
-            y: axis("", { grid: { display: false }, ticks: { color: css("--ink"), font: { size: 13 } } }),
+            y: axis("", { grid: { display: false } }, { color: css("--ink"), font: { size: 13 } }),
           },
           tooltip: { callbacks: { label: (at) => interval(estimates[at.dataIndex]) } },
         }),
@@ -155,8 +156,8 @@
         options: options({
           interaction: { mode: "nearest", intersect: false },
           scales: {
-            x: axis(unit === "seconds" ? "Seconds of training" : "Epochs", { type: "linear", min: 0, max: last }),
-            y: axis("", { beginAtZero: true }),
+            x: axis(unit === "seconds" ? "Seconds of training" : "Epochs", { type: "linear", min: 0, max: last }, { includeBounds: false }),
+            y: axis("", { beginAtZero: true, grace: "8%" }),
           },
           tooltip: {
             callbacks: {
@@ -185,8 +186,9 @@
         const flat = narrow();
         const shown = panel.models.length - hidden.size;
         box.style.height = flat ? `${slice.buckets.length * (shown * 13 + 22) + 40}px` : "";
-        const values = axis("", { beginAtZero: true });
-        const labels = axis("", { grid: { display: false }, ticks: { color: css("--ink"), font: { size: 12 }, autoSkip: false } });
+        const highest = Math.max(...slice.buckets.flatMap((bucket) => bucket.estimates.map((e, number) => (e && !hidden.has(number) ? e.high : 0))));
+        const values = axis("", { beginAtZero: true, suggestedMax: highest * 1.03 });
+        const labels = axis("", { grid: { display: false } }, { color: css("--ink"), autoSkip: false });
         return {
           type: "bar",
           plugins: [whiskers],
