@@ -33,7 +33,7 @@ install: $(STAMP)
 # The stamp is written last: an installation that was interrupted has none, and starts anew.
 $(STAMP): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-	  echo "Onward needs Python 3.11 or newer, and '$(PYTHON)' is: $$($(PYTHON) --version 2>&1 | head -1)"; \
+	  echo "Onward needs Python 3.11 or newer, and '$(PYTHON)' is: $$($(PYTHON) --version 2>/dev/null || echo not there)"; \
 	  echo "Name another one, for example: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	@if [ -f $@ ]; then echo "==> Requirements changed: updating $(VENV)"; rm -f $@; \
 	else echo "==> Creating $(VENV) with $$($(PYTHON) --version)"; rm -rf $(VENV); \
@@ -51,7 +51,8 @@ $(STAMP): pyproject.toml requirements.lock
 
 # Tests open no connection, so the data set that they read is fetched before them; a second time it is only verified.
 data: $(STAMP)
-	@$(BIN)/onward data get ml-100k
+	@echo "==> Making sure that MovieLens-100K, which the tests read, is in the cache"
+	@$(BIN)/onward data get ml-100k >/dev/null
 
 demo: $(STAMP)
 	@$(BIN)/onward demo $(DEMO)
