@@ -51,11 +51,12 @@ def compare(
     emit(
         {**result.as_dict(), "report": None if report is None else str(report)},
         as_json,
-        lambda: _print(result, report),
+        lambda: print_comparison(result, report),
     )
 
 
-def _print(result: Comparison, report: Path | None) -> None:
+def print_comparison(result: Comparison, report: Path | None) -> None:
+    """The comparison for people, on standard output."""
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=True)
