@@ -79,8 +79,8 @@ def test_ranks_are_as_counted_by_hand(data: Histories, protocol: str, seen: str,
     chunk = draw.draw(st.sampled_from([1, 3 * (V + 1), 16_000_000]))
     with pytest.MonkeyPatch.context() as patch:
         # small chunks must not change anything
-        for module in ("onward.models.base", "onward.evaluate.ranking"):
-            patch.setattr(importlib.import_module(module), "CHUNK_SCORES", chunk)
+        patch.setattr(importlib.import_module("onward.models.base"), "CHUNK_SCORES", chunk)
+        patch.setattr(importlib.import_module("onward.evaluate.ranking"), "_BLOCK", chunk // 2)
         ranks = rank_targets(model, data, divided.test, seen)
     assert as_rows(ranks) == slow_ranks(model, data, divided.test, seen)
     assert ranks.size.tolist() == np.bincount(ranks.request, minlength=len(divided.test)).tolist()

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
+from torch import Tensor
 
 from onward.bundle import Bundle, BundleManifest, load_bundle
 from onward.config import Protocol, SplitConfig
 from onward.data.dataset import Dataset, open_dataset
-from onward.data.sequences import Histories
+from onward.data.sequences import Histories, Ints
 from onward.data.split import Part, Split, split
 from onward.errors import ConfigError, DataError, FormatError, unknown
 from onward.evaluate.external import align, known_only
@@ -172,7 +173,7 @@ def _evaluate(
     model, longest = bundle.model, max(options.ks)
     lists = np.zeros((len(asked), longest), dtype=np.int64)
 
-    def keep(rows: slice, scores: Any) -> None:
+    def keep(rows: Ints, scores: Tensor) -> None:
         lists[rows] = top_k(scores, longest, model.items.tie_rank)[0]
 
     ranks = rank_targets(model, setting.histories, asked, seen, progress=progress, on_scores=keep)

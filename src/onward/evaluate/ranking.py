@@ -10,18 +10,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from onward.data.sequences import Histories, Ints
 from onward.data.split import Part
 from onward.evaluate.external import known_only
-from onward.models.base import CHUNK_SCORES, Bools, Recommender, chunks, mask_scores
+from onward.models.base import Bools, Recommender, chunks, mask_scores
 
 Progress = Callable[[int, int], None]
 """Called with (requests done, requests in all)."""
-OnScores = Callable[[slice, Tensor], None]
-"""Called with the rows of each chunk and their (rows, V + 1) scores, -inf for what can't be recommended."""
+OnScores = Callable[[Ints, Tensor], None]
+"""Called with the row numbers of each chunk's requests and their (rows, V + 1) scores, -inf for what can't be listed."""
+_BLOCK = 250_000
+"""Scores that stay in the processor's cache while they are compared with one target after the other (1 MB)."""
 
 
 @dataclass(frozen=True)
@@ -103,27 +104,33 @@ def rank_targets(
     allowed = model.items.candidates if candidates is None else candidates
     requests = known_only(part.requests(data), model.items.n)
     request, item = _distinct_targets(part.targets(data))
+    size = np.bincount(request, minlength=len(part)).astype(np.int64)
+    order = np.argsort(
+        -size, kind="stable"
+    )  # large sets first: the rows that have a j-th target are then the first ones
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    by_place = np.argsort(place[request], kind="stable")
+    bounds = np.concatenate([[0], np.cumsum(size[order])])
     above, tied = np.zeros(len(request), dtype=np.int64), np.zeros(len(request), dtype=np.int64)
     in_history = np.zeros(len(request), dtype=np.bool_)
-    bounds = np.searchsorted(request, np.arange(len(part) + 1))
     for rows in chunks(len(part), model.items.n):
-        mine = slice(bounds[rows.start], bounds[rows.stop])
-        some = requests.select(rows)
+        mine = by_place[bounds[rows.start] : bounds[rows.stop]]
+        some = requests.select(order[rows])
         with torch.no_grad():
             scores = model.score(some)
             above[mine], tied[mine], in_history[mine] = _rank_chunk(
                 scores,
-                torch.from_numpy(request[mine] - rows.start),
-                torch.from_numpy(np.where(item[mine] > model.items.n, 0, item[mine])),
+                place[request[mine]] - rows.start,
+                np.where(item[mine] > model.items.n, 0, item[mine]),
                 some if seen == "exclude" else None,
                 allowed,
             )
             if on_scores is not None:
-                on_scores(rows, scores)
+                on_scores(order[rows], scores)
         if progress is not None:
             progress(rows.stop, len(part))
     cold = ~np.append(allowed, False)[np.minimum(item, len(allowed))]
-    size = np.diff(bounds).astype(np.int64)
     return Ranks(request, item, above, tied, size, cold, in_history & ~cold)
 
 
@@ -136,32 +143,52 @@ def _distinct_targets(targets: Histories) -> tuple[Ints, Ints]:
 
 
 def _rank_chunk(
-    scores: Tensor, row: Tensor, item: Tensor, history: Histories | None, allowed: Bools
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-    """(above, tied, in the excluded history) of each target; `scores` gets -inf where nothing may be recommended."""
-    row, item = row.to(scores.device), item.to(scores.device)
-    own = scores[row, item]
-    scores[row, item] = 0.0  # a mark: what masking the history changes to -inf was in the history
+    scores: Tensor, row: Ints, item: Ints, history: Histories | None, allowed: Bools
+) -> tuple[Ints, Ints, Bools]:
+    """(above, tied, in the excluded history) of each target; `scores` gets -inf where nothing may be recommended.
+
+    `row` ascends, and rows with more targets come first.
+    """
+    at = (torch.from_numpy(row).to(scores.device), torch.from_numpy(item).to(scores.device))
+    own = scores[at]
+    scores[at] = 0.0  # a mark: what masking the history changes to -inf was in the history
     mask_scores(scores, history, np.ones_like(allowed))
-    in_history = torch.isneginf(scores[row, item])
-    scores[row, item] = torch.where(in_history, -torch.inf, own)
+    in_history = torch.isneginf(scores[at])
+    scores[at] = torch.where(in_history, -torch.inf, own)
     mask_scores(scores, None, allowed)
-    own = scores[row, item]
-    above, tied = torch.empty_like(row), torch.empty_like(row)
-    step = max(1, CHUNK_SCORES // scores.shape[1])
-    single = len(row) == len(scores) and bool((row == torch.arange(len(row), device=row.device)).all())
-    for first in range(0, len(row), step):
-        some = slice(first, first + step)
-        rivals = scores if single and len(row) <= step else scores[row[some]]
-        above[some] = _count(rivals > own[some, None])
-        tied[some] = _count(rivals == own[some, None])
-    miss = torch.isneginf(own)  # a score of -inf is never recommended
+    own = scores[at]
+    size = np.bincount(row, minlength=len(scores))
+    column = np.arange(len(row)) - (np.cumsum(size) - size)[row]
+    targets = torch.full((len(scores), int(size.max(initial=0))), torch.inf, device=scores.device)
+    targets[at[0], torch.from_numpy(column).to(scores.device)] = own.float()
+    above, tied = (counts[row, column] for counts in _count(scores, targets, size))
+    miss = torch.isneginf(own).cpu().numpy()  # a score of -inf is never recommended
     above[miss], tied[miss] = 0, 0
-    return above.cpu().numpy(), tied.cpu().numpy(), in_history.cpu().numpy()
+    return above, tied, in_history.cpu().numpy()
 
 
-def _count(hits: Tensor) -> Tensor:
-    """True values of each row, (T,) int64."""
-    if hits.device.type == "cpu":
-        return torch.from_numpy(np.count_nonzero(hits.numpy(), axis=1))
-    return hits.sum(dim=1)
+def _count(scores: Tensor, targets: Tensor, size: Ints) -> tuple[Ints, Ints]:
+    """How many of a row's scores are above, and how many equal, each of its targets' scores: two (rows, S) int64.
+
+    Args:
+        targets: (rows, S) scores of each row's targets, padded on the right.
+        size: (rows,) targets of each row, descending.
+    """
+    above, tied = np.zeros(targets.shape, dtype=np.int64), np.zeros(targets.shape, dtype=np.int64)
+    block = max(1, _BLOCK // scores.shape[1]) if scores.device.type == "cpu" else len(scores)
+    for first in range(0, len(scores), max(block, 1)):
+        rivals = scores[first : first + block]
+        for j in range(int(size[first])):
+            n = int((size[first : first + block] > j).sum())
+            own = targets[first : first + n, j, None]
+            above[first : first + n, j] = _true(rivals[:n] > own)
+            tied[first : first + n, j] = _true(rivals[:n] == own)
+    return above, tied
+
+
+def _true(hits: Tensor) -> Ints:
+    """True values of each row: (rows,) int64."""
+    counts: Ints = (
+        np.count_nonzero(hits.numpy(), axis=1) if hits.device.type == "cpu" else hits.sum(dim=1).cpu().numpy()
+    )
+    return counts
