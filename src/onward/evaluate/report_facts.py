@@ -10,6 +10,8 @@ from typing import Any
 
 from onward.bundle import bundle_folder, read_manifest
 from onward.config import Config, RunConfig, SplitConfig, TrainConfig, dump_toml, read_toml
+from onward.data.dataset import Manifest
+from onward.errors import ConfigError
 from onward.models.registry import model_class
 
 
@@ -22,6 +24,7 @@ class RunFacts:
         sources: names of the input files of its dataset.
         users, events, training_events: counts of that dataset.
         time_min, time_max: first and last event, microseconds UTC, or None.
+        dataset: manifest of the dataset, where it is still in its place.
     """
 
     config: RunConfig
@@ -32,6 +35,7 @@ class RunFacts:
     training_events: int
     time_min: int | None
     time_max: int | None
+    dataset: Manifest | None = None
 
     @property
     def dataset_name(self) -> str:
@@ -62,20 +66,50 @@ def read_facts(path: str | Path) -> RunFacts:
         data.training_events,
         data.time_min,
         data.time_max,
+        _dataset(config),
     )
+
+
+def _dataset(config: RunConfig) -> Manifest | None:
+    file = Path(config.dataset_path) / "dataset.toml"
+    if not file.is_file():
+        return None
+    try:
+        manifest = Manifest.parse(read_toml(file))
+    except ConfigError:  # of another version; the report can do without
+        return None
+    return manifest if manifest.hash == config.dataset else None
 
 
 def commands(runs: Sequence[tuple[str, RunFacts]], part: str) -> list[str]:
     """Shell commands from the input files to this comparison; `runs` are (path, facts)."""
     first = runs[0][1]
     dataset = first.config.dataset_path or "dataset"
-    lines = []
-    if first.sources:
-        lines.append(f"onward prepare {shlex.join(first.sources)} -o {shlex.quote(dataset)}")
+    lines = prepare_command(first, dataset)
     lines += [train_command(path, facts.config, dataset) for path, facts in runs]
     chosen = "" if part == "test" else f" --part {part}"
     lines.append(f"onward compare {shlex.join(path for path, _ in runs)}{chosen} -o report.html")
     return lines
+
+
+def prepare_command(facts: RunFacts, dataset: str) -> list[str]:
+    """The command that prepares the dataset again, as far as its manifest tells, with a remark above it."""
+    if not facts.sources:
+        return []
+    words = ["onward", "prepare", *facts.sources, "-o", dataset]
+    remark = f"# gives dataset {facts.config.dataset[:12]}"
+    if facts.dataset is not None:
+        made = facts.dataset
+        for role in ("user", "item", "time", "action", "value", "group"):
+            words += [f"--{role}", made.roles[role]] if role in made.roles else []
+        if "group" in made.columns and "group" not in made.roles:
+            words.append("--group-ties")
+        words += ["--duplicates", made.duplicates] if made.duplicates != "keep" else []
+        for name, number in made.filters.items():
+            words += [f"--{name.replace('_', '-')}", str(number)]
+        if made.item_features or made.user_features:
+            remark += "; the tables of item and user features belong to it (--items, --users)"
+    return [remark, shlex.join(words)]
 
 
 def train_command(path: str, config: RunConfig, dataset: str) -> str:

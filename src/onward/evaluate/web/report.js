@@ -148,6 +148,7 @@
           pointBackgroundColor: single ? colour(model) : points.map((point) => (point.kept ? css("--card") : colour(model))),
           pointBorderWidth: single ? 0 : points.map((point) => (point.kept ? 2.5 : 0)),
           tension: 0.2,
+          clip: 10, // a ring at the edge is drawn whole
         };
       });
       return {
