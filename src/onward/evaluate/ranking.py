@@ -20,7 +20,7 @@ from onward.models.base import Bools, Recommender, chunks, mask_scores
 Progress = Callable[[int, int], None]
 """Called with (requests done, requests in all)."""
 OnScores = Callable[[Ints, Tensor], None]
-"""Called with the row numbers of each chunk's requests and their (rows, V + 1) scores, -inf for what can't be listed."""
+"""Called with the row numbers of each chunk's requests and their (rows, V + 1) scores, -inf for what isn't allowed."""
 _BLOCK = 250_000
 """Scores that stay in the processor's cache while they are compared with one target after the other (1 MB)."""
 
