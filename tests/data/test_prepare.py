@@ -209,7 +209,7 @@ def test_more_than_one_in_a_hundred_is_an_error_unless_allowed(tmp_path):
 
 
 def test_nothing_usable_is_an_error_even_when_allowed(tmp_path):
-    with pytest.raises(DataError, match="100.0%"):
+    with pytest.raises(DataError, match=r"100\.0%"):
         made(tmp_path, [(None, "a", 1)], allow_rejected=True)
 
 

@@ -199,7 +199,7 @@ def _json_lines(path: Path, kind: str) -> Source:
     head = read_head(path, 1 << 20).decode("utf-8", errors="replace")
     if head.lstrip().startswith("["):
         raise DataError(f"{path} is one JSON array, not JSON lines", "write one JSON object a line")
-    lines = head.splitlines()
+    lines = head.split("\n")  # splitlines() would cut at other characters, which JSON leaves in its strings
     if len(head) >= 1 << 20 and len(lines) > 1:
         lines = lines[:-1]  # cut inside
     dtypes = _json_types(path, lines[:1000])

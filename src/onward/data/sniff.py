@@ -87,7 +87,9 @@ def text_layout(path: Path, kind: str) -> TextLayout:
 
 
 def _quotes_close(text: str) -> bool:
-    fields = [field for line in text.splitlines()[:-1] or [text] for field in line.split("\t") if field[:1] == '"']
+    fields = [
+        field for line in text.split("\n")[:-1] or [text] for field in line.rstrip("\r").split("\t") if field[:1] == '"'
+    ]
     return bool(fields) and all(len(field) > 1 and field.endswith('"') for field in fields)
 
 
