@@ -136,3 +136,15 @@ def test_interest_needs_values() -> None:
         model.start_training(Histories.from_lists([[1, 2]], 8))
     with pytest.raises(ConfigError, match="only ranks"):
         _model("gru").interest(Histories.from_lists([[1, 2]], 8), np.array([1]))
+
+
+@pytest.mark.parametrize("name", NEURAL)
+def test_requests_that_share_a_beginning_are_scored_as_if_alone(name: str) -> None:
+    model = _model(name, max_length=4)
+    items = np.array([1, 2, 3, 4, 5, 6, 7, 8, 1, 3], np.int32)
+    start = np.array([0, 0, 0, 0, 6, 6, 0])
+    end = np.array([3, 1, 9, 3, 8, 9, 10])
+    together = model.score(Histories({"item": items}, start, end, 8))
+    for row, (first, last) in enumerate(zip(start, end, strict=True)):
+        alone = model.score(Histories.from_lists([items[first:last].tolist()], 8))
+        torch.testing.assert_close(together[row], alone[0])

@@ -68,10 +68,9 @@ class Steps:
             self.start = np.searchsorted(self.bounds, histories.start)
             self.end = np.searchsorted(self.bounds, histories.end)
 
-    def encode(self, rows: NDArray[np.generic], max_length: int) -> Batch:
-        """The newest `max_length` steps of some histories, without targets. Rows must not be empty."""
-        end = self.end[rows]
-        return self._batch(np.maximum(self.start[rows], end - max_length), end, with_targets=False)
+    def encode(self, start: Ints, end: Ints) -> Batch:
+        """Windows of steps `start` to `end` (exclusive), without targets; none may be empty."""
+        return self._batch(start, end, with_targets=False)
 
     def train(self, first: Ints, last: Ints) -> Batch:
         """Windows of steps `first` to `last`, both included; all but the last are input, all but the first targets."""

@@ -174,15 +174,21 @@ class SequenceModel(nn.Module, Recommender):
         was_training = self.training
         self.eval()
         steps = Steps(histories)
-        lengths = np.minimum(steps.end - steps.start, self.config.max_length)
-        order = np.argsort(lengths, kind="stable")
-        parts = []
+        first, last = np.maximum(steps.start, steps.end - self.config.max_length), steps.end
+        # the state after an event doesn't depend on later ones, so histories that begin together share one row
+        shared, row = np.unique(first, return_inverse=True) if self.traits.causal else (first, np.arange(len(first)))
+        longest = shared.copy()
+        np.maximum.at(longest, row, last)
+        order = np.argsort(longest - shared, kind="stable")
+        states = self.output_bias.new_empty(len(first), self.config.width)
         with torch.no_grad():
-            for rows in _by_budget(order, lengths[order]):
-                batch = steps.encode(rows, self.config.max_length).to(self.output_bias.device)
-                parts.append(self.states(batch)[batch.lengths.cumsum(0) - 1])
-            back = torch.from_numpy(np.argsort(order, kind="stable")).to(self.output_bias.device)
-            states = torch.cat(parts)[back]
+            for rows in _by_budget(order, (longest - shared)[order]):
+                batch = steps.encode(shared[rows], longest[rows]).to(self.output_bias.device)
+                begins = np.full(len(shared), -1)
+                begins[rows] = np.cumsum(longest[rows] - shared[rows]) - (longest[rows] - shared[rows])
+                asked = np.flatnonzero(begins[row] >= 0)
+                place = begins[row[asked]] + last[asked] - first[asked] - 1
+                states[torch.from_numpy(asked)] = self.states(batch)[torch.from_numpy(place).to(states.device)]
         self.train(was_training)
         return states
 
