@@ -95,7 +95,9 @@ def _use() -> str:
 
 
 def _table(facts: Mapping[str, Any]) -> str:
-    return "\n".join(["| | |", "|---|---|", *(f"| {key} | {_number(value)} |" for key, value in facts.items())])
+    return "\n".join(
+        ["| | |", "|---|---|", *(f"| {key} | {_number(value)} |" for key, value in facts.items() if value is not None)]
+    )
 
 
 def _number(value: object) -> str:

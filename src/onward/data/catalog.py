@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
@@ -14,9 +15,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from onward.errors import ConfigError, DataError
+from onward.errors import ConfigError, DataError, unknown
 
 TITLE_COLUMNS = ("title", "name", "item_name", "movie_title", "product_name")
+YEAR_COLUMNS = ("year", "release_year")
+SAME_COLUMN = (("genre", "genres", "class"), ("category", "categories"))
+"""Names that mean the same column to people; MovieLens' atomic files call genres `class`."""
+MANY_ITEMS = 20_000
+"""Above this, only names with the same first letter are searched for near ones."""
 
 
 class Catalog:
@@ -57,18 +63,31 @@ class Catalog:
         return next((name for name in TITLE_COLUMNS if name in self.frame.columns), None)
 
     @cached_property
+    def _names(self) -> list[str]:
+        """The title column by row, ids where it is missing."""
+        if self.title_column is None:
+            return self.ids
+        column = self.frame[self.title_column].cast(pl.String)
+        return column.fill_null("").replace("", None).fill_null(self.frame["item"]).to_list()
+
+    @cached_property
     def titles(self) -> list[str] | None:
-        """Titles by row, ids where one is missing; None without a title column."""
+        """Titles by row, ids where one is missing; with the year where a column has it. None without titles."""
         if self.title_column is None:
             return None
+        years = next((self.frame[name] for name in YEAR_COLUMNS if name in self.frame.columns), None)
+        if years is None:
+            return self._names
         return [
-            title or item
-            for title, item in zip(self.frame[self.title_column].cast(pl.String).to_list(), self.ids, strict=True)
+            f"{name} ({year})" if year and not name.endswith(f"({year})") else name
+            for name, year in zip(self._names, years.cast(pl.String).to_list(), strict=True)
         ]
 
     @cached_property
     def _by_title(self) -> dict[str, int]:
-        return {title.casefold(): row + 1 for row, title in reversed(list(enumerate(self.titles or [])))}
+        names = [*(self.titles or []), *(self._names if self.titles else [])]  # full titles come before bare ones
+        rows = [*range(len(self)), *range(len(self))]
+        return {name.casefold(): row + 1 for name, row in reversed(list(zip(names, rows, strict=False)))}
 
     def title(self, index: int) -> str:
         """Title of an item index, or its id."""
@@ -80,11 +99,15 @@ class Catalog:
 
     def suggest(self, text: str, n: int = 3) -> list[str]:
         """Titles (or ids) that come close to a text."""
-        names = {name.casefold(): name for name in reversed(self.titles or self.ids)}
+        every = self.titles or self.ids
+        # by what a name begins with too: "Godfathr" is near "Godfather, The (1972)"
+        names = {re.split("[,:(]", name)[0].strip().casefold(): name for name in reversed(every)}
+        names |= {name.casefold(): name for name in reversed(every)}
         wanted = text.casefold()
         inside = [name for name in names if wanted in name][:n]
-        close = difflib.get_close_matches(wanted, names, n=n, cutoff=0.6)
-        return [names[name] for name in dict.fromkeys(inside + close)][:n]
+        some = names if len(names) <= MANY_ITEMS else [name for name in names if name[:1] == wanted[:1]]
+        close = difflib.get_close_matches(wanted, some, n=n, cutoff=0.6)
+        return list(dict.fromkeys(names[name] for name in inside + close))[:n]
 
     @cached_property
     def tie_rank(self) -> NDArray[np.int32]:
@@ -96,25 +119,49 @@ class Catalog:
         return rank
 
     def matching(self, conditions: Sequence[str]) -> NDArray[np.bool_]:
-        """(len + 1,) bool: items that meet every `column=value`; a list or several words match by member."""
+        """(len + 1,) bool: items that meet every `column=value`; a list or several words match by member.
+
+        Raises ConfigError for an unknown column, or a value that no item has, with the nearest.
+        """
         mask = np.ones(len(self) + 1, dtype=np.bool_)
         mask[0] = False
         for condition in conditions:
             column, found, value = (part.strip() for part in condition.partition("="))
             if not found:
-                raise ConfigError(f"condition {condition!r} is not of the form column=value")
+                raise ConfigError(
+                    f"condition {condition!r} is not of the form column=value",
+                    f"columns: {', '.join(self.frame.columns)}",
+                )
             mask[1:] &= self._column_equals(column, value)
         return mask
 
     def _column_equals(self, column: str, value: str) -> NDArray[np.bool_]:
-        if column not in self.frame.columns:
-            from onward.errors import unknown
-
-            raise ConfigError(unknown("item column", column, self.frame.columns))
-        series = self.frame[column]
+        series, wanted = self.frame[self._column(column)], value.lower()
         if isinstance(series.dtype, pl.List):
-            hit = series.list.eval(pl.element().cast(pl.String).str.to_lowercase()).list.contains(value.lower())
+            members = series.list.eval(pl.element().cast(pl.String))
+            hit = _has(members, wanted)
         else:
-            text = series.cast(pl.String).str.to_lowercase()
-            hit = (text == value.lower()) | text.str.split(" ").list.contains(value.lower())
-        return hit.fill_null(False).to_numpy()
+            text = series.cast(pl.String)
+            members = text.str.split(" ")
+            hit = (text.str.to_lowercase() == wanted) | _has(members, wanted)
+        hit = hit.fill_null(False)
+        if not hit.any():
+            values = members.explode().drop_nulls().unique().to_list()
+            near = difflib.get_close_matches(value, values, n=3, cutoff=0.6)
+            raise ConfigError(
+                f"no item has {column} = '{value}'", f"did you mean {' or '.join(map(repr, near))}?" if near else ""
+            )
+        return hit.to_numpy()
+
+    def _column(self, name: str) -> str:
+        """The column of this name, or of another that means the same."""
+        same = next((names for names in SAME_COLUMN if name.lower() in names), ())
+        for candidate in (name, name.lower(), *same):
+            if candidate in self.frame.columns:
+                return candidate
+        others = [one for names in SAME_COLUMN if set(names) & set(self.frame.columns) for one in names]
+        raise ConfigError(unknown("item column", name, {*self.frame.columns, *others}))
+
+
+def _has(members: pl.Series, wanted: str) -> pl.Series:
+    return members.list.eval(pl.element().str.to_lowercase()).list.contains(wanted)

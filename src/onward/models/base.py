@@ -78,7 +78,7 @@ class Lists:
     Attributes:
         items: (B, k) int64 item indices; 0 where fewer than k items could be recommended.
         scores: (B, k) float32; -inf there.
-        fallback: (B,) bool; the history had no known item and popularity answered.
+        fallback: (B,) bool; the history had no item seen in training and popularity answered.
     """
 
     items: Ints
@@ -179,7 +179,13 @@ class Recommender(ABC):
             parts.append(top_k(scores, k, self.items.tie_rank))
         found = np.concatenate([items for items, _ in parts]) if parts else np.zeros((0, k), np.int64)
         scored = np.concatenate([scores for _, scores in parts]) if parts else np.zeros((0, k), np.float32)
-        return Lists(found, scored, histories.lengths == 0)
+        return Lists(found, scored, ~self._known(histories))
+
+    def _known(self, histories: Histories) -> Bools:
+        """(B,) bool: histories with an item that was seen in training; of the others the model knows nothing."""
+        rows, positions = histories.positions()
+        seen = self.items.train_counts[histories.item[positions]] > 0
+        return np.bincount(rows[seen], minlength=len(histories)) > 0
 
 
 def chunks(rows: int, n_items: int) -> list[slice]:
@@ -205,17 +211,27 @@ def top_k(scores: Tensor, k: int, tie_rank: NDArray[np.int32]) -> tuple[Ints, ND
     size = min(k + 1, scores.shape[1])
     values, found = (part.cpu().numpy() for part in torch.topk(scores, size, dim=1))
     if size == k + 1:
-        # a tie that straddles the edge: which of its members topk took is arbitrary, so sort such rows in full
-        cut = (values[:, k - 1] == values[:, k]) & np.isfinite(values[:, k])
-        order = torch.from_numpy(np.argsort(tie_rank, kind="stable").copy())
-        for row in np.flatnonzero(cut):
-            ranked = torch.sort(scores[row, order].cpu(), descending=True, stable=True)
-            values[row], found[row] = ranked.values[:size].numpy(), order[ranked.indices[:size]].numpy()
-    by_tie = np.lexsort((tie_rank[found], -values), axis=1)[:, :k]
+        # a tie that straddles the edge: which of its members topk took is arbitrary, so choose them by tie_rank
+        cut = np.flatnonzero((values[:, k - 1] == values[:, k]) & np.isfinite(values[:, k]))
+        found[cut] = _by_tie_rank(scores[torch.from_numpy(cut)].cpu(), values[cut], found[cut], tie_rank)
+    values, found = values[:, :k], found[:, :k]
+    by_tie = np.lexsort((tie_rank[found], -values), axis=1)
     values, found = np.take_along_axis(values, by_tie, 1), np.take_along_axis(found, by_tie, 1)
     found = np.where(np.isneginf(values), 0, found)
     missing = ((0, 0), (0, k - found.shape[1]))
     return np.pad(found, missing), np.pad(values, missing, constant_values=-np.inf)
+
+
+def _by_tie_rank(scores: Tensor, values: NDArray[np.float32], found: Ints, tie_rank: NDArray[np.int32]) -> Ints:
+    """The (n, k + 1) best columns of (n, V + 1) scores, the members of the k-th's tie chosen by `tie_rank`."""
+    k = found.shape[1] - 1
+    edge = values[:, k, None]
+    tied = scores == torch.from_numpy(edge)
+    key = torch.where(tied, torch.from_numpy(tie_rank), np.iinfo(np.int32).max)
+    chosen = torch.topk(key, k + 1, largest=False).indices.numpy()
+    above = (values > edge).sum(axis=1, keepdims=True)
+    place = np.arange(k + 1)
+    return np.where(place < above, found, np.take_along_axis(chosen, np.maximum(place - above, 0), 1))
 
 
 def make_items(training: Histories, tie_rank: NDArray[np.int32]) -> Items:

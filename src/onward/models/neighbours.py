@@ -25,12 +25,14 @@ from scipy import sparse
 from torch import Tensor
 
 from onward.data.sequences import Histories
-from onward.models.base import ModelConfig, Recommender, Traits
+from onward.models.base import Items, ModelConfig, Recommender, Traits
 from onward.models.matrix import Matrix, dense, from_state, group_numbers, had, prune, scale_rows, to_state, weighted
 
 Similarity = Literal["cosine", "bm25"]
 BLOCK_ENTRIES = 16_000_000
 """Similarities held at once, at most (128 MB and their indices)."""
+POPULARITY = 1e-6
+"""Weight of popularity (1 for the most popular item): it orders the items that no neighbour reaches."""
 BM25_LENGTH, BM25_FREQUENCY = 0.75, 1.2
 """b and k1 of BM25; the frequency of a column in a row is 1 here."""
 
@@ -44,13 +46,15 @@ class ItemKNNConfig(ModelConfig):
     """Most similar items kept for each item."""
     shrinkage: float = Field(10.0, ge=0)
     """Common users at which a similarity is halved."""
-    recency: float = Field(1.0, ge=0)
+    recency: float = Field(2.0, ge=0)
     """Events (or baskets) after which an item of the history counts half; 0: all count the same."""
 
 
 class ItemKNN(Recommender):
-    """Scores an item by its similarity to the items of the history, summed (Deshpande, Karypis: "Item-Based Top-N
-    Recommendation Algorithms", TOIS 2004, https://doi.org/10.1145/963770.963776).
+    """Scores an item by its similarity to the items of the history, recent ones counting more.
+
+    Deshpande, Karypis: "Item-Based Top-N Recommendation Algorithms", TOIS 2004,
+    https://doi.org/10.1145/963770.963776. Theirs has no recency; `recency = 0` is theirs.
     """
 
     name = "item-knn"
@@ -71,7 +75,7 @@ class ItemKNN(Recommender):
 
     def score_histories(self, histories: Histories) -> Tensor:
         """(B, V + 1) float32."""
-        return dense(self._weights(histories) @ self.similar)
+        return dense(self._weights(histories) @ self.similar) + _popularity(self.items)
 
     def _weights(self, histories: Histories) -> Matrix:
         if self.config.recency == 0:
@@ -104,9 +108,10 @@ class UserKNNConfig(ModelConfig):
 
 
 class UserKNN(Recommender):
-    """Scores an item by the similarity of the nearest training users who had it, summed (Herlocker, Konstan,
-    Borchers, Riedl: "An Algorithmic Framework for Performing Collaborative Filtering", SIGIR 1999,
-    https://doi.org/10.1145/312624.312682).
+    """Scores an item by the similarity of the nearest training users who had it.
+
+    Herlocker, Konstan, Borchers, Riedl: "An Algorithmic Framework for Performing Collaborative Filtering", SIGIR
+    1999, https://doi.org/10.1145/312624.312682.
 
     Whoever asks is known by the history alone: a training user is among their own neighbours, which lifts the
     items of their own history and no others.
@@ -129,7 +134,7 @@ class UserKNN(Recommender):
         """(B, V + 1) float32."""
         order = np.arange(self.users.shape[0])
         near = [prune(rows, self.config.neighbours, order) for _, rows in self._documents.compare(had(histories))]
-        return torch.cat([dense(rows @ self.users) for rows in near])
+        return torch.cat([dense(rows @ self.users) for rows in near]) + _popularity(self.items)
 
     def state(self) -> dict[str, Tensor]:
         """The (U, V + 1) sparse rows of the training users."""
@@ -138,6 +143,11 @@ class UserKNN(Recommender):
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take over what `state` gave."""
         self._set(from_state(state, self.items.n + 1))
+
+
+def _popularity(items: Items) -> Tensor:
+    """(V + 1,) float32, from 0 to POPULARITY."""
+    return torch.from_numpy((POPULARITY * items.train_counts / items.train_counts.max()).astype(np.float32))
 
 
 class _Documents:

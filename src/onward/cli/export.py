@@ -1,0 +1,40 @@
+"""`onward export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from onward.cli.common import Json, emit
+
+
+def export(
+    run: Annotated[Path, Parameter(help="A run folder, or a bundle.")],
+    /,
+    *,
+    out: Annotated[Path, Parameter(name=["--out", "-o"], help="Folder to write.")],
+    overwrite: Annotated[bool, Parameter(help="Replace a bundle that is there.", negative="")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write the bundle that serving loads: a folder with the model, its catalog, a model card and no code.
+
+    The run's latest evaluations go into its manifest. Every file's hash is checked before and recorded after.
+
+    Example: onward export runs/sasrec -o model/
+    """
+    from onward.bundle import export as library
+    from onward.bundle import read_manifest
+
+    manifest = read_manifest(library(run, out, overwrite))
+    payload = {"format": "onward.export/1", "bundle": str(out), "manifest": manifest.model_dump(mode="json")}
+
+    def render() -> None:
+        measured = (
+            ", ".join(dict.fromkeys(entry.part for entry in manifest.metrics)) or "none; onward evaluate adds them"
+        )
+        print(f"{manifest.model}, {manifest.items:,} items, metrics: {measured}")
+        print(f"bundle: {out}    next: onward recommend {out} --history ...")
+
+    emit(payload, as_json, render)
