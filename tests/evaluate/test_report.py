@@ -275,6 +275,23 @@ def test_interest_metrics_are_best_when_low() -> None:
     assert parts.best([high], "ndcg@10") is None
 
 
+def test_models_of_interest_lead_with_their_error(comparison: Comparison, tmp_path: Path) -> None:
+    rows = []
+    for number, row in enumerate(comparison.rows):  # the best ranker has the largest error
+        error = 0.3 - number / 10
+        names = dict.fromkeys(("accuracy", "recall", "f1"), Estimate(value=0.5, low=0.4, high=0.6))
+        metrics = {**row.evaluation.metrics, "mse": Estimate(value=error, low=error, high=error), **names}
+        rows.append(row.model_copy(update={"evaluation": row.evaluation.model_copy(update={"metrics": metrics})}))
+    interest = comparison.model_copy(update={"rows": rows})
+    page = read(write_report([comparison, interest], tmp_path / "report.html"))
+    ranking, panel = page.data()["panels"]
+    assert (ranking["main"], panel["main"], panel["ranking"]) == ("ndcg@10", "mse", "ndcg@10")
+    assert panel["headline"] == ["mse", "accuracy", "recall", "f1"]
+    assert panel["lede"].startswith(f"{rows[-1].label} comes first with MSE 0.1000")
+    assert panel["best"]["mse"] == len(rows) - 1
+    assert panel["title"] != ranking["title"]
+
+
 def test_users_protocol(tmp_path: Path) -> None:
     make_runs(tmp_path, names=())
     dataset = open_dataset(tmp_path / "log-last")

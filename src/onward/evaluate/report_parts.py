@@ -23,18 +23,29 @@ def best(estimates: Sequence[Estimate | None], metric: str) -> int | None:
     return ordered[0][1] if ordered[0][0] != ordered[1][0] else None
 
 
-def headline(main: str, metrics: Sequence[str]) -> list[str]:
-    """The metrics of the first table: the main ones at the main cut-off, and those of interest."""
-    at = main.partition("@")[2]
-    wanted = [main, f"hr@{at}", f"mrr@{at}", f"recall@{at}", "mse", "f1"]
-    if f"hr@{at}" in metrics:
-        wanted.remove(f"recall@{at}")
-    return [name for name in dict.fromkeys(wanted) if name in metrics]
+INTEREST = "mse"
 
 
-def lede(comparison: Comparison) -> str:
+def predicts_interest(comparison: Comparison) -> bool:
+    """Whether every model predicts how much an item is liked; the report then leads with that."""
+    return all(INTEREST in row.evaluation.metrics for row in comparison.rows)
+
+
+def headline(comparison: Comparison) -> list[str]:
+    """The metrics of the first table."""
+    metric = comparison.metric
+    at = metric.partition("@")[2]
+    wanted = [metric, f"hr@{at}", f"mrr@{at}", INTEREST, "f1"]
+    if predicts_interest(comparison):
+        wanted = [INTEREST, "accuracy", "recall", "f1"]
+    known = {name for row in comparison.rows for name in row.evaluation.metrics}
+    return [name for name in wanted if name in known]
+
+
+def lede(comparison: Comparison, metric: str) -> str:
     """The answer in two sentences."""
-    rows, metric = comparison.rows, comparison.metric
+    sign = 1 if text.lower_is_better(metric) else -1
+    rows = sorted(comparison.rows, key=lambda row: sign * row.evaluation.metrics[metric].value)
     value = rows[0].evaluation.metrics[metric]
     name = text.metric_name(metric)
     interval = f"{text.fixed(value.value)} (95% interval {text.fixed(value.low)} to {text.fixed(value.high)})"
@@ -68,6 +79,8 @@ def facts(comparison: Comparison, run: RunFacts) -> list[dict[str, str]]:
     ]
     if protocol.get("cold") == "drop":
         shown[-1] = ("Cold targets", "dropped", f"{counts.get('dropped_cold_targets', 0):,} left out of the means")
+    if predicts_interest(comparison):
+        shown.insert(2, ("Values", f"{counts.get('interest_pairs', 0):,}", "compared with what was predicted"))
     return [{"label": label, "value": value, "note": note} for label, value, note in shown]
 
 
@@ -105,8 +118,8 @@ def verdict(test: Difference) -> str:
     return "better" if test.difference.value > 0 else "worse"
 
 
-def curves(comparison: Comparison) -> tuple[str | None, dict[str, list[dict[str, Any]]]]:
-    """(metric, label -> points) of validation over time; no metric when no run has a validation line."""
+def curves(comparison: Comparison, metric: str) -> dict[str, list[dict[str, Any]]]:
+    """Label -> points of a metric of the validation part over time."""
     found: dict[str, list[dict[str, Any]]] = {}
     for row in comparison.rows:
         lines = [line for line in comparison.curves.get(row.label, []) if line.get("kind") == "validation"]
@@ -115,13 +128,13 @@ def curves(comparison: Comparison) -> tuple[str | None, dict[str, list[dict[str,
             {
                 "epoch": line.get("epoch", 0),
                 "seconds": line.get("seconds", 0.0),
-                "value": line[comparison.metric],
+                "value": line[metric],
                 "kept": kept is not None and line.get("epoch") == kept,
             }
             for line in lines
-            if comparison.metric in line
+            if metric in line
         ]
-    return (comparison.metric if any(found.values()) else None), found
+    return found
 
 
 SLICES = {

@@ -58,11 +58,14 @@ def build_page(comparisons: Sequence[Comparison], facts: Mapping[str, RunFacts])
 def _panel(comparison: Comparison, facts: Mapping[str, RunFacts], series: Mapping[str, int]) -> dict[str, Any]:
     rows = comparison.rows
     metrics = list(dict.fromkeys(name for row in rows for name in row.evaluation.metrics))
-    curve_metric, curves = parts.curves(comparison)
+    interest = parts.predicts_interest(comparison)
+    main = parts.INTEREST if interest else comparison.metric
+    curves = parts.curves(comparison, main)
+    split = comparison.protocol["split"]
     panel: dict[str, Any] = {
-        "title": PROTOCOLS.get(comparison.protocol["split"], comparison.protocol["split"]),
-        "badge": f"protocol {comparison.protocol['split']} · {comparison.part} part",
-        "lede": parts.lede(comparison),
+        "title": "Predicting how much each item is liked" if interest else PROTOCOLS.get(split, split),
+        "badge": f"protocol {split} · {comparison.part} part",
+        "lede": parts.lede(comparison, main),
         "facts": parts.facts(comparison, facts[rows[0].path]),
         "models": [
             {
@@ -82,12 +85,13 @@ def _panel(comparison: Comparison, facts: Mapping[str, RunFacts], series: Mappin
         ],
         "metrics": metrics,
         "meanings": {name: text.metric_meaning(name) for name in metrics},
-        "main": comparison.metric,
-        "headline": parts.headline(comparison.metric, metrics),
+        "main": main,
+        "ranking": comparison.metric,
+        "headline": parts.headline(comparison),
         "best": {name: parts.best([row.evaluation.metrics.get(name) for row in rows], name) for name in metrics},
         "baseline": comparison.baseline,
         "tests": parts.tests(comparison),
-        "curves": curve_metric,
+        "curves": main if any(curves.values()) else None,
         "slices": parts.slices(comparison),
         "lists": parts.lists(rows, comparison.metric),
         "audit": comparison.audit,
