@@ -105,16 +105,16 @@ def rank_targets(
     requests = known_only(part.requests(data), model.items.n)
     request, item = _distinct_targets(part.targets(data))
     size = np.bincount(request, minlength=len(part)).astype(np.int64)
-    order = np.argsort(
-        -size, kind="stable"
-    )  # large sets first: the rows that have a j-th target are then the first ones
+    pieces = chunks(len(part), model.items.n)
+    # within a chunk large sets come first: the rows that have a j-th target are then the first ones
+    order = np.lexsort((-size, np.repeat(np.arange(len(pieces)), [rows.stop - rows.start for rows in pieces])))
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
     by_place = np.argsort(place[request], kind="stable")
     bounds = np.concatenate([[0], np.cumsum(size[order])])
     above, tied = np.zeros(len(request), dtype=np.int64), np.zeros(len(request), dtype=np.int64)
     in_history = np.zeros(len(request), dtype=np.bool_)
-    for rows in chunks(len(part), model.items.n):
+    for rows in pieces:
         mine = by_place[bounds[rows.start] : bounds[rows.stop]]
         some = requests.select(order[rows])
         with torch.no_grad():
