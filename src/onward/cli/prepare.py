@@ -151,6 +151,7 @@ def _bar() -> Progress:
         TextColumn("{task.completed:,} rows"),
         TimeElapsedColumn(),
     )
-    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     bar.start()
     return bar
