@@ -99,6 +99,7 @@ def check(data: Histories, made: Split, expected: tuple[list[int], list[Request]
 
 
 @given(logs())
+@settings(deadline=None)
 def test_last_is_as_told(data: Histories) -> None:
     expected = slow_last(data)
     if not expected[2]:
@@ -111,6 +112,7 @@ def test_last_is_as_told(data: Histories) -> None:
 
 
 @given(logs(), st.integers(0, 31), st.integers(0, 31))
+@settings(deadline=None)
 def test_time_is_as_told(data: Histories, low: int, high: int) -> None:
     config = SplitConfig(protocol="time", valid_from=low, test_from=high)
     expected = slow_time(data, low, high)
@@ -124,6 +126,7 @@ def test_time_is_as_told(data: Histories, low: int, high: int) -> None:
 
 
 @given(logs())
+@settings(deadline=None)
 def test_time_cuts_are_the_same_for_all_and_reproduce_the_split(data: Histories) -> None:
     try:
         made = split(data, SplitConfig(protocol="time", valid_share=0.2, test_share=0.2))
@@ -147,6 +150,7 @@ def test_default_time_cuts_are_80_10_10() -> None:
 
 
 @given(logs(), st.integers(0, 3))
+@settings(deadline=None)
 def test_users_are_held_out_whole(data: Histories, seed: int) -> None:
     config = SplitConfig(protocol="users", seed=seed, valid_share=0.2, test_share=0.2)
     try:
@@ -178,6 +182,7 @@ def test_another_seed_holds_out_other_users() -> None:
 
 
 @given(logs())
+@settings(deadline=None)
 def test_all_trains_on_everything(data: Histories) -> None:
     made = split(data, SplitConfig(protocol="all"))
     assert training_positions(data, made) == list(range(len(data.item)))
@@ -187,7 +192,7 @@ def test_all_trains_on_everything(data: Histories) -> None:
 
 
 @given(logs(), st.sampled_from(["last", "time", "users"]))
-@settings(max_examples=200)
+@settings(deadline=None, max_examples=200)
 def test_nothing_leaks(data: Histories, protocol: str) -> None:
     """No target is trained on, no history reaches its target, and training never passes a cut."""
     try:
@@ -212,6 +217,7 @@ def test_nothing_leaks(data: Histories, protocol: str) -> None:
 
 
 @given(logs(), st.sampled_from(["last", "time", "users"]))
+@settings(deadline=None)
 def test_refit_adds_the_validation_events_and_leaves_the_test(data: Histories, protocol: str) -> None:
     config = SplitConfig(protocol=protocol, valid_share=0.2, test_share=0.2)
     try:
@@ -246,6 +252,7 @@ def test_refit_trains_on_validation_users_with_a_single_event() -> None:
 
 
 @given(logs(), st.sampled_from(["last", "time", "users"]))
+@settings(deadline=None)
 def test_changing_test_events_changes_no_training_count(data: Histories, protocol: str) -> None:
     try:
         made = split(data, SplitConfig(protocol=protocol, valid_share=0.2, test_share=0.2))
