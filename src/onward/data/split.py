@@ -37,8 +37,8 @@ class Part:
 
     def select(self, rows: NDArray[np.bool_]) -> Part:
         """The requests of a (R,) mask."""
-        windows = (self.user, self.history_start, self.history_end, self.target_start, self.target_end)
-        return Part(*(column[rows] for column in windows), self.request_time)
+        history = self.history_start[rows], self.history_end[rows]
+        return Part(self.user[rows], *history, self.target_start[rows], self.target_end[rows], self.request_time)
 
     def requests(self, data: Histories) -> Histories:
         """The histories that are known, and the time of each request where `request_time` gives it."""
