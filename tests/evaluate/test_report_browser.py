@@ -201,6 +201,17 @@ def test_dark_charts_use_dark_colours_also_when_the_theme_changes(open_page, rep
         assert not light & colours
 
 
+def test_a_dark_screen_prints_light(open_page, report):
+    watched = open_page(report, color_scheme="dark")
+    dark = set(watched.page.evaluate(SERIES))
+    watched.page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    light = set(watched.page.evaluate(SERIES))
+    assert not light & dark
+    assert all(light <= colours for colours in watched.painted('[data-chart="bars"]'))
+    watched.page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert all(dark <= colours for colours in watched.painted('[data-chart="bars"]'))
+
+
 def test_print_opens_the_tables_and_hides_the_controls(open_page, report):
     page = open_page(report).page
     page.emulate_media(media="print")

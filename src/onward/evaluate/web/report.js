@@ -246,5 +246,11 @@
   matchMedia("(max-width: 639px)").addEventListener("change", all);
   window.addEventListener("beforeprint", () => {
     document.querySelectorAll("details").forEach((part) => { part.open = true; });
+    document.documentElement.dataset.light = ""; // paper is white, whatever the screen is
+    all();
+  });
+  window.addEventListener("afterprint", () => {
+    delete document.documentElement.dataset.light;
+    all();
   });
 })();
