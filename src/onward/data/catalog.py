@@ -155,7 +155,7 @@ class Catalog:
 
     def _column(self, name: str) -> str:
         """The column of this name, or of another that means the same."""
-        same = next((names for names in SAME_COLUMN if name.lower() in names), ())
+        same: tuple[str, ...] = next((names for names in SAME_COLUMN if name.lower() in names), ())
         for candidate in (name, name.lower(), *same):
             if candidate in self.frame.columns:
                 return candidate

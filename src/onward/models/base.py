@@ -112,7 +112,7 @@ class Recommender(ABC):
 
     @abstractmethod
     def score_histories(self, histories: Histories) -> Tensor:
-        """(B, V + 1) float32 scores, higher is better, for histories of one known item or more."""
+        """(B, V + 1) float32 scores, higher is better, for histories with an item seen in training."""
 
     @abstractmethod
     def state(self) -> dict[str, Tensor]:
@@ -137,11 +137,11 @@ class Recommender(ABC):
         return sum(tensor.numel() for tensor in self.state().values())
 
     def score(self, histories: Histories) -> Tensor:
-        """(B, V + 1) float32 scores; an empty history gets the popularity of each item (log of 1 + training events).
+        """(B, V + 1) float32 scores; a history without an item seen in training gets the popularity of each item.
 
-        Column 0 is -inf. Raises TrainingError when the model gives NaN.
+        That is the log of 1 + its training events. Column 0 is -inf. Raises TrainingError when the model gives NaN.
         """
-        known = histories.lengths > 0
+        known = self._known(histories)
         if known.all() and len(histories):
             scores = self.score_histories(histories)
         else:

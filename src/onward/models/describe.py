@@ -20,13 +20,14 @@ def describe_models() -> list[dict[str, Any]]:
 def describe_model(name: str) -> dict[str, Any]:
     """Name, kind, one line about it, paper, traits and settings. Raises ConfigError for an unknown model."""
     cls = model_class(name)
-    paper = re.search(r"https?://[^\s)>,]+", inspect.getdoc(sys.modules[cls.__module__]) or "")
+    # a class that shares its file with another cites its own paper
+    sources = f"{inspect.getdoc(cls)}\n{inspect.getdoc(sys.modules[cls.__module__])}"
     traits = cls.traits
     return {
         "name": name,
         "kind": "sequence" if traits.trainable else "static",
         "about": (inspect.getdoc(cls) or "").split("\n\n")[0].replace("\n", " "),
-        "paper": paper[0].rstrip(".") if paper else None,
+        "paper": _paper(sources),
         "ordered": traits.ordered,
         "trainable": traits.trainable,
         "causal": traits.causal,
@@ -34,6 +35,14 @@ def describe_model(name: str) -> dict[str, Any]:
         "max_items": traits.max_items,
         "settings": describe_settings(cls.Config),
     }
+
+
+def _paper(text: str) -> str | None:
+    """Address of the first paper that a docstring cites."""
+    cited = re.search(r"https?://[^\s)>,]+|arXiv:(\d{4}\.\d{4,5})", text)
+    if cited is None:
+        return None
+    return f"https://arxiv.org/abs/{cited[1]}" if cited[1] else cited[0].rstrip(".")
 
 
 def describe_settings(config: type[Any]) -> list[dict[str, Any]]:

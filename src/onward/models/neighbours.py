@@ -147,7 +147,8 @@ class UserKNN(Recommender):
 
 def _popularity(items: Items) -> Tensor:
     """(V + 1,) float32, from 0 to POPULARITY."""
-    return torch.from_numpy((POPULARITY * items.train_counts / items.train_counts.max()).astype(np.float32))
+    counts = items.train_counts
+    return torch.from_numpy((POPULARITY * counts / max(1, counts.max())).astype(np.float32))
 
 
 class _Documents:
