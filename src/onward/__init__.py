@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from onward.evaluate.protocol import evaluate as evaluate
     from onward.evaluate.report import write_report as write_report
     from onward.recommend import recommend as recommend
+    from onward.recommend import recommend_all as recommend_all
     from onward.train.run import train as train
 
 __version__ = "0.1.0"
@@ -43,6 +44,7 @@ _NAMES = {
     "open_dataset": "onward.data.dataset:open_dataset",
     "prepare": "onward.data.prepare:prepare",
     "recommend": "onward.recommend:recommend",
+    "recommend_all": "onward.recommend:recommend_all",
     "train": "onward.train.run:train",
     "write_report": "onward.evaluate.report:write_report",
 }
@@ -58,6 +60,7 @@ __all__ = [
     "open_dataset",
     "prepare",
     "recommend",
+    "recommend_all",
     "train",
     "write_report",
 ]

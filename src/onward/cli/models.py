@@ -29,38 +29,39 @@ def models(
 
 
 def _print_all(entries: list[dict[str, Any]]) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table("model", "kind", "what it is", "order", "user rows", "most items")
+    table = Table("model", "kind", "what it is", "notes", box=SIMPLE_HEAD)
     for entry in entries:
-        most = "" if entry["max_items"] is None else f"{entry['max_items']:,}"
-        about = entry["about"] + (f"\n[dim]{entry['paper']}[/dim]" if entry["paper"] else "")
-        flags = ("yes" if entry[trait] else "" for trait in ("ordered", "holds_user_rows"))
-        table.add_row(f"[bold]{entry['name']}[/bold]", entry["kind"], about, *flags, most)
+        notes = ["order matters"] if entry["ordered"] else []
+        notes += ["holds rows of users"] if entry["holds_user_rows"] else []
+        notes += [f"at most {entry['max_items']:,} items"] if entry["max_items"] else []
+        table.add_row(f"[bold]{entry['name']}[/bold]", entry["kind"], escape(entry["about"]), "; ".join(notes))
     console = Console(highlight=False)
     console.print(table)
-    console.print(
-        "order: the order of a history matters. user rows: the weights hold rows of training users.\n"
-        "most items: the largest catalog the model takes. A model's settings: onward models NAME"
-    )
+    console.print("Settings and paper of one: onward models NAME")
 
 
 def _print_one(entries: list[dict[str, Any]]) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     (entry,) = entries
     console = Console(highlight=False)
-    console.print(f"[bold]{entry['name']}[/bold], {entry['kind']}: {entry['about']}")
+    console.print(f"[bold]{entry['name']}[/bold], {entry['kind']}: {escape(entry['about'])}")
     if entry["paper"]:
         console.print(f"paper: {entry['paper']}")
     if not entry["settings"]:
         console.print("It has no settings.")
         return
-    table = Table("setting", "default", "values", "what it does")
+    table = Table("setting", "default", "values", "what it does", box=SIMPLE_HEAD)
     for setting in entry["settings"]:
         default = "absent" if setting["default"] is None else str(setting["default"])
-        table.add_row(setting["name"], default, setting["values"] or setting["type"], setting["about"])
+        table.add_row(setting["name"], default, setting["values"] or setting["type"], escape(setting["about"]))
     console.print(table)
     console.print(f"To change one: onward train DATASET --model {entry['name']} --set model.NAME=VALUE")

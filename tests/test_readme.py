@@ -1,0 +1,80 @@
+"""Every command of the README works: on a small events.csv that begins with the README's own lines."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from onward.cli.main import main
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def block(language: str) -> str:
+    """The one block of a language."""
+    (text,) = [text for name, text in BLOCKS if name == language]
+    return text
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with events.csv: the README's rows, then generated ones that follow a chain of items."""
+    rng = np.random.default_rng(0)
+    items = ["socks-grey", "boots-42", "tent-2p", *(f"item-{n}" for n in range(17))]
+    rows = [block("csv")]
+    for user in range(40):
+        place = int(rng.integers(len(items)))
+        for event in range(int(rng.integers(6, 12))):
+            when = f"2026-03-{2 + event:02d}T{user % 24:02d}:10:00"
+            rows.append(f"u{user},{items[(place + event) % len(items)]},{when}\n")
+    (tmp_path / "events.csv").write_text("".join(rows), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def commands(text: str) -> list[str]:
+    """Lines that call onward."""
+    return [line for line in text.splitlines() if line.startswith("onward ")]
+
+
+def test_the_five_commands_then_those_in_the_text(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    five = commands(block("bash"))
+    assert len(five) == 5
+    inline = [text for text in re.findall(r"`(onward [^`]+)`", README) if "make" not in text]
+    inline = [text for text in inline if text != "onward data get ml-100k"]  # opens a connection
+    assert len(inline) >= 5
+    for line in [*five, *inline]:
+        assert main(shlex.split(line)[1:]) == 0, line
+    assert (shop / "report.html").is_file()
+    assert "boots-42" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("shop")
+def test_the_python_block() -> None:
+    code = block("python")
+    assert len([line for line in code.splitlines() if line]) <= 10
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "item-knn" in done.stdout
+    assert Path("report.html").is_file()
+
+
+def test_the_make_commands_exist() -> None:
+    targets = re.findall(r"^make (\S+)", "\n".join(text for name, text in BLOCKS if not name), re.MULTILINE)
+    assert set(targets) >= {"demo", "test"}
+    for target in targets:
+        done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+def test_links_and_pictures_exist() -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", README):
+        assert (ROOT / target).is_file(), target
