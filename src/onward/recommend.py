@@ -134,7 +134,7 @@ def recommend_all(
         if progress is not None:
             progress(first + len(some), len(histories))
     if fallback:
-        notes.append(f"{fallback} users have no item that was seen in training; they get popular items")
+        notes.append(f"users who get popular items, having nothing that was seen in training: {fallback}")
     return _frame(bundle, data.users["user"], np.concatenate(found), np.concatenate(scores)), notes
 
 
