@@ -291,7 +291,7 @@ def test_ml_100k(ml100k, tmp_path):
     dataset = prepare(ml100k, tmp_path / "dataset")
     manifest = dataset.manifest
     assert (manifest.users, manifest.items, manifest.events) == (943, 1682, 100_000)
-    assert dataset.catalog.title(dataset.catalog.find("toy story")) == "Toy Story"
+    assert dataset.catalog.frame["movie_title"][dataset.catalog.ids.index("1")] == "Toy Story"
     assert dataset.catalog.frame["class"].dtype == pl.List(pl.String)
     assert manifest.time_sorted is False
     assert manifest.seen == "exclude"

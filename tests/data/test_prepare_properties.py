@@ -20,7 +20,8 @@ from onward.errors import DataError
 Event = tuple[str, str, int, str, float]
 NAMES = ["user", "item", "time", "action", "value"]
 
-texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=6)
+# no dots and pluses: in a text file 1.0 and 1e+05 are refused as floats
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0.+"), min_size=1, max_size=6)
 # a few short ids, so that users, items and times meet, among any others: commas, quotes, newlines, emoji
 ids = st.one_of(st.sampled_from(["a", "b", "B", "é", "10", "9", "😀", 'x"y', "p,q", "l\nm"]), texts)
 events = st.lists(
