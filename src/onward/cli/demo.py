@@ -20,7 +20,10 @@ STATIC = ("popularity", "item-knn", "markov")
 NEURAL = ("lstm", "sasrec")
 EPOCHS, QUICK_EPOCHS = 12, 2
 SETTINGS = """\
-# small batches, since the data set is small; the epochs fit into five minutes on two cores
+# for a small data set: small batches, short windows, few epochs
+[model]
+max_length = 50
+
 [train]
 epochs = {epochs}
 validate_every = {every}
@@ -83,9 +86,10 @@ class _Show:
         """A line for people."""
         self.console.print(text, markup=False)
 
-    def command(self, arguments: Sequence[str | Path]) -> None:
+    def command(self, arguments: Sequence[str | Path], program: str = "$ onward") -> None:
         """Show a command as it would be typed."""
-        self.console.print(f"$ onward {_typed(arguments)}", style="cyan", markup=False, soft_wrap=True)
+        typed = shlex.join(str(part) for part in arguments)
+        self.console.print(f"{program} {typed}", style="cyan", markup=False, soft_wrap=True)
 
     def run(self, arguments: Sequence[str | Path]) -> None:
         """Show a command and run it, output and all."""
@@ -93,10 +97,6 @@ class _Show:
 
         self.command(arguments)
         app([str(part) for part in arguments], result_action="return_value")
-
-
-def _typed(arguments: Sequence[str | Path]) -> str:
-    return shlex.join(str(part) for part in arguments)
 
 
 def _get_and_prepare(show: _Show, dataset: Path) -> None:
@@ -240,7 +240,7 @@ def _next(show: _Show, out: Path, report: Path) -> None:
         ["prepare", "YOUR.csv", "-o", "dataset"],
     ]
     for arguments in commands:
-        show.text(f"  {program} {_typed(arguments)}")
+        show.command(arguments, f"  {program}")
     show.text("MovieLens-100K is GroupLens's: free for research, no commercial use, no redistribution.")
 
 

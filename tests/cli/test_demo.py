@@ -1,0 +1,68 @@
+"""`onward demo` from end to end, on a small log in the form of MovieLens-100K."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from onward.cli.main import app, main
+from onward.data import datasets
+
+
+@pytest.fixture
+def films(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A work folder, and a public data set of 60 users whose next film follows from the last."""
+    rng = np.random.default_rng(0)
+    source = tmp_path / "films"
+    source.mkdir()
+    events = ["user_id:token\titem_id:token\trating:float\ttimestamp:float\n"]
+    for user in range(60):
+        film, start = int(rng.integers(40)), 880_000_000 + int(rng.integers(3_000_000))
+        for step in range(int(rng.integers(8, 20))):
+            rating = 1 + (film + step) % 5
+            events.append(f"{user}\t{(film + step) % 40}\t{rating}\t{start + 60 * step}\n")
+    titles = [f"{film}\tFilm number {film}\t1995\tComedy Drama\n" for film in range(40)]
+    header = "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n"
+    (source / "ml-100k.inter").write_text("".join(events), encoding="utf-8")
+    (source / "ml-100k.item").write_text("".join([header, *titles]), encoding="utf-8")
+    monkeypatch.setattr(datasets, "get_dataset", lambda name, out=None: source)
+    monkeypatch.setattr(datasets, "cached_dataset", lambda name: source)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_demo(films: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--quick"]) == 0
+    printed, progress = capfd.readouterr()
+    assert "free for research, no commercial use" in printed
+    for model in ("popularity", "item-knn", "markov", "lstm", "sasrec"):
+        assert len(re.findall(rf"^ *{model} ", printed, re.MULTILINE)) >= 2, f"{model} in both tables"
+    assert re.search(r"mse 0\.\d+  accuracy 0\.\d+  precision 0\.\d+  recall 0\.\d+  f1 0\.\d+", printed)
+    assert "Film number" in printed
+    assert "warn" not in progress.lower()
+    assert "Traceback" not in progress
+    page = (films / "demo/report.html").read_text(encoding="utf-8")
+    assert "sasrec" in page
+
+    shown = re.findall(r"^\$ onward (.*)$", printed, re.MULTILINE)
+    assert len(shown) >= 18
+    advised = re.findall(r"^  onward (.*)$", printed.partition("Next:")[2], re.MULTILINE)
+    assert len(advised) == 5
+    for line in [*shown, *advised]:
+        app.parse_args(shlex.split(line), exit_on_error=False, print_error=False)
+    for line in advised[:-1]:  # the last is for the reader's own file
+        assert main(shlex.split(line)) == 0, line
+
+    assert main(["demo", "--quick"]) == 0, "a second time it replaces the first"
+
+
+def test_demo_into_a_folder_of_something_else(films: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (films / "demo/dataset").mkdir(parents=True)
+    (films / "demo/dataset/diary.txt").write_text("mine")
+    assert main(["demo", "--quick"]) == 2
+    assert "demo/dataset" in capsys.readouterr().err
+    assert (films / "demo/dataset/diary.txt").read_text() == "mine"
