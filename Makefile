@@ -71,6 +71,7 @@ check: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python bench/imports.py
+	$(BIN)/python bench/prepare.py 1000000
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
