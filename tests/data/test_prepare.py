@@ -201,6 +201,15 @@ def test_rejected_rows_are_kept_with_their_reason(tmp_path):
     assert (dataset.manifest.events, dataset.manifest.rejected) == (400, 4)
 
 
+def test_blank_lines_are_noted_but_no_fault(tmp_path):
+    (tmp_path / "log.csv").write_text("user,item,colour\n1,2,red\n\n3,4,\n,,blue\n\n")
+    dataset = prepare(tmp_path / "log.csv", tmp_path / "dataset")
+    assert histories(dataset) == {"1": ["2"], "3": ["4"]}
+    rejected = pl.read_parquet(dataset.segment / "rejected.parquet")
+    assert rejected["row"].to_list() == [2, 4, 5]
+    assert rejected["reason"].unique().to_list() == ["blank row"]
+
+
 def test_more_than_one_in_a_hundred_is_an_error_unless_allowed(tmp_path):
     rows = [("u", "a", 1)] * 98 + [(None, "a", 1), (None, "b", 1)]
     with pytest.raises(DataError, match=r"2 of 100 rows \(2.0%\) can't be used: 2 × missing user \(frame 1 row 99"):

@@ -50,6 +50,10 @@ def test_windows_lines_and_a_byte_order_mark(tmp_path):
     assert rows(path) == [{"user": "1", "item": "x"}, {"user": "2", "item": "y"}]
 
 
+def test_spaces_around_the_names_of_a_header(tmp_path):
+    assert open_source(write(tmp_path / "a.csv", "user_id, item_id \n1,2\n")).columns == ["user_id", "item_id"]
+
+
 def test_no_header_when_the_first_line_holds_numbers(tmp_path):
     path = write(tmp_path / "u.data", "196\t242\t3\t881250949\n186\t302\t3\t891717742\n")
     assert rows(path)[0] == {"user": "196", "item": "242", "rating": "3", "timestamp": "881250949"}

@@ -6,7 +6,7 @@ import datetime as dt
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onward.data.times import Times
@@ -113,6 +113,7 @@ def test_an_unknown_unit():
         Times("weeks")
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(10**17, 4 * 10**18), min_size=1, max_size=20), st.integers(1, 5))
 def test_nanoseconds_lose_nothing_whatever_stands_beside_them(values, chunk):
     """A fraction or a word in the same chunk must not turn the others into floats."""

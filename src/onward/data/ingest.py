@@ -22,6 +22,8 @@ Progress = Callable[[str, int, int | None], None]
 NO_GROUP = np.uint32(2**32 - 1)
 """Code of a missing basket: the event is a group of its own."""
 DTYPES = {"user": "u4", "item": "u4", "time": "i8", "action": "u4", "value": "f4", "group": "u4"}
+BLANK = "blank row"
+"""Reason of a text file's empty line: kept with the rejected rows, but it counts neither as a row nor as a fault."""
 REJECTED = {"file": pl.String, "row": pl.Int64, "reason": pl.String, "value": pl.String}
 
 
@@ -134,6 +136,9 @@ def _chunks(source: Source, roles: Mapping[str, str], done: Scan) -> Iterator[Co
                 read[role], bad[role] = read_ids(values, role, source.untyped)
         reason = first_reasons(list(bad.values()))
         if reason is not None:
+            if source.untyped:
+                blank = chunk.select(pl.all_horizontal(pl.all().is_null())).to_series()
+                reason = pl.select(pl.when(blank).then(pl.lit(BLANK)).otherwise(reason)).to_series()
             done.rejected.append(_rejected(source.name, first_row, chunk, roles, bad, reason))
             good = reason.is_null()
             read = {role: values.filter(good) for role, values in read.items()}
@@ -169,12 +174,13 @@ def rejected_frame(done: Scan) -> pl.DataFrame:
 
 def check_rejected(done: Scan, allow: bool) -> None:
     """Raise DataError when more than 1% of the rows can't be used (unless allowed), or none can."""
-    rejected = done.rows - done.used
-    if not done.rows:
+    frame = rejected_frame(done).filter(pl.col("reason") != BLANK)
+    rejected = frame.height
+    rows = done.used + rejected
+    if not rows:
         raise DataError("the input has no rows", "it holds a header at most")
-    if done.used and (allow or rejected <= 0.01 * done.rows):
+    if done.used and (allow or rejected <= 0.01 * rows):
         return
-    frame = rejected_frame(done)
     commonest = frame["reason"].value_counts(sort=True).sort("count", "reason", descending=[True, False]).head(3)
     said = "; ".join(f"{count:,} × {reason} ({_places(frame, reason)})" for reason, count in commonest.iter_rows())
     hint = (
@@ -186,7 +192,7 @@ def check_rejected(done: Scan, allow: bool) -> None:
         hint += "; 42.0 is a whole number that something upstream turned into a float: write ids as integers"
     if frame["reason"].str.contains("time").any():
         hint += "; times are ISO texts (2024-05-31 or 2024-05-31T12:00:00Z) or epoch numbers"
-    raise DataError(f"{rejected:,} of {done.rows:,} rows ({rejected / done.rows:.1%}) can't be used: {said}", hint)
+    raise DataError(f"{rejected:,} of {rows:,} rows ({rejected / rows:.1%}) can't be used: {said}", hint)
 
 
 def _places(frame: pl.DataFrame, reason: str) -> str:

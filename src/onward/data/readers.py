@@ -87,7 +87,8 @@ def open_source(table: Table, kind: str = "events", query: str | None = None, nu
         DataError: no such file, an empty one, or one that isn't what its name says.
     """
     if isinstance(table, pl.DataFrame | pl.LazyFrame):
-        return _lazy(f"frame {number}", table.lazy())
+        with _readable(f"frame {number}"):
+            return _lazy(f"frame {number}", table.lazy())
     if not isinstance(table, str | Path):
         return _lazy(f"frame {number}", _from_pandas(table).lazy())
     if str(table).startswith("sqlite:"):
@@ -168,7 +169,7 @@ def _lines(path: Path, layout: TextLayout, columns: Sequence[str]) -> Iterator[p
     source: Path | bytes = path if layout.encoding == "utf-8" else path.read_bytes().decode("latin-1").encode()
     lines = pl.scan_lines(source, name="line").select(pl.col("line").str.strip_chars("\r\n\ufeff"))
     for chunk in lines.collect_batches(chunk_size=CHUNK_ROWS, maintain_order=True, lazy=True):
-        line = chunk["line"]
+        line = chunk["line"].filter(chunk["line"] != "")
         if layout.separator == " ":
             yield _sequences(line).select(columns)
         else:
@@ -177,7 +178,7 @@ def _lines(path: Path, layout: TextLayout, columns: Sequence[str]) -> Iterator[p
 
 
 def _sequences(line: pl.Series) -> pl.DataFrame:
-    """`user item item ...` lines to one row an item; an empty line is no row."""
+    """`user item item ...` lines to one row an item."""
     words = line.str.extract_all(r"\S+")
     words = words.filter(words.list.len() > 0)
     frame = pl.DataFrame({"user": words.list.first(), "item": words.list.slice(1)})

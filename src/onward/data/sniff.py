@@ -79,7 +79,7 @@ def text_layout(path: Path, kind: str) -> TextLayout:
         return TextLayout(separator, [name for name, _ in pairs], True, dict(pairs), False)
     if any(_NUMBER.match(field) for field in fields):
         return TextLayout(separator, _names(len(fields), kind), False, {}, quoted)
-    names = [field or f"column_{number}" for number, field in enumerate(fields, start=1)]
+    names = [field.strip() or f"column_{number}" for number, field in enumerate(fields, start=1)]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise DataError(f"{path} has two columns named '{twice[0]}'", "rename one of them in the header")
