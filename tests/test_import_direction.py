@@ -17,7 +17,6 @@ LAYERS = (
     {"bundle", "card"},
     {"recommend", "evaluate"},
     {"train"},
-    {"demo"},
     {"cli"},
 )
 SOURCE = Path(onward.__file__).parent
