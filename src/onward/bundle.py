@@ -254,7 +254,8 @@ def _copy_with_metrics(source: Path, target: Path, measured: Iterable[Measuremen
     with atomic_folder(target, overwrite=overwrite) as new:
         for name in FILES:
             if name != "README.md":
-                shutil.copyfile(source / name, new / name)
+                with (source / name).open("rb") as old, (new / name).open("wb") as copy:
+                    shutil.copyfileobj(old, copy)  # copyfile would blame a full disk on the source
         _write_manifest(new, manifest.model_copy(update={"metrics": list(metrics.values())}), config)
     return target
 
