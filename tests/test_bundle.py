@@ -197,6 +197,16 @@ def test_export_carries_the_runs_evaluations(run: Path, tmp_path: Path) -> None:
     assert read_manifest(run / "model").metrics == []
 
 
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"protocol": 1, "metrics": {}}'])
+def test_a_damaged_evaluation_is_named(run: Path, tmp_path: Path, text: str) -> None:
+    folder = run / "evaluation" / "test"
+    folder.mkdir(parents=True)
+    (folder / "metrics.json").write_text(text)
+    with pytest.raises(FormatError, match=r"metrics\.json is damaged"):
+        export(run, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_card_says_what_matters(run: Path) -> None:
     card = (run / "model" / "README.md").read_text()
     for fact in ("popularity", "ab" * 32, "log.csv", "onward evaluate", "no rows of users", "onward recommend", "0.25"):

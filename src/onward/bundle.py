@@ -265,8 +265,11 @@ def _evaluations(run: Path) -> list[Measurement]:
     for part in ("valid", "test"):
         file = run / "evaluation" / part / "metrics.json"
         if file.is_file():
-            values = json.loads(file.read_text(encoding="utf-8"))
-            found.append(Measurement(part=part, protocol=values["protocol"], values=values["metrics"]))
+            try:
+                values = json.loads(file.read_text(encoding="utf-8"))
+                found.append(Measurement(part=part, protocol=values["protocol"], values=values["metrics"]))
+            except (ValueError, KeyError, TypeError):
+                raise FormatError(f"{file} is damaged", f"measure again: onward evaluate {run} --part {part}") from None
     return found
 
 
