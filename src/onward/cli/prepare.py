@@ -122,23 +122,25 @@ def _render(dataset: Dataset, seconds: float) -> None:
 def progress_after(seconds: float) -> Iterator[Callable[[str, int, int | None], None]]:
     """Gives the function to call with (what, done, in all); a bar on standard error appears once it takes this long."""
     started = clock.monotonic()
-    bars: list[Progress] = []
-    tasks: dict[str, object] = {}
+    bar = _bar()
+    shown = ""
 
     def report(what: str, done: int, total: int | None) -> None:
+        nonlocal shown
         if clock.monotonic() - started < seconds:
             return
-        if not bars:
-            bars.append(_bar())
-        if what not in tasks:
-            tasks[what] = bars[0].add_task(what, total=total)
-        bars[0].update(tasks[what], completed=done, total=total)  # type: ignore[arg-type]
+        bar.start()
+        if what != shown:  # one line at a time: the step that is going on
+            for task in bar.task_ids:
+                bar.remove_task(task)
+            bar.add_task(what, total=total)
+            shown = what
+        bar.update(bar.task_ids[0], completed=done, total=total)
 
     try:
         yield report
     finally:
-        for bar in bars:
-            bar.stop()
+        bar.stop()
 
 
 def _bar() -> Progress:
@@ -152,6 +154,4 @@ def _bar() -> Progress:
         TimeElapsedColumn(),
     )
     console = Console(stderr=True)
-    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-    bar.start()
-    return bar
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

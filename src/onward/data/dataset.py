@@ -7,7 +7,7 @@
       segments/000000/
         items.parquet                  `item` and feature columns; row r is item index r + 1
         users.parquet                  `user` and feature columns; row r is user r
-        rejected.parquet               rows that couldn't be used: file, row, reason
+        rejected.parquet               rows that couldn't be used: file, row, reason, value
         events/offsets.npy             (U + 1,) int64
         events/item.npy ...            one flat array a column, opened memory-mapped
 """
@@ -56,7 +56,7 @@ class Manifest(Config):
     actions: list[str] = []
     """Names of the action codes 0, 1, 2..."""
     time_unit: str | None = None
-    """Unit of the input's times, found or given; None without times."""
+    """Unit of the input's epoch numbers, found or given; "date" for dates and ISO texts; None without times."""
     time_min: int | None = None
     """Earliest event, microseconds UTC."""
     time_max: int | None = None

@@ -74,6 +74,7 @@ def order_events(scanned: Scan, rules: Rules, target: Path, work: Path, progress
     counts = np.zeros(len(users), dtype=np.int64)
     unsorted: int | None = None
     duplicates = done = 0
+    progress("sorting", 0, scanned.used)
     with ColumnWriter(place, dtypes) as writer:
         for events in buckets(scanned.folder, user_rank, item_rank, work):
             if action_rank is not None:
