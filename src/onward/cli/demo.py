@@ -30,7 +30,7 @@ validate_every = {every}
 batch_tokens = 1024
 learning_rate = 2e-3
 """
-TYPED = "Toy Story, Aladdin, Beauty and the Beast"
+TYPED = "Toy Story (1995), Aladdin (1992)"
 USER = "42"
 STEPS = 7
 

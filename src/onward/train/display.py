@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.progress import TimeRemainingColumn as TimeLeftColumn
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 
 class Display:
@@ -22,12 +21,11 @@ class Display:
         self._title = title
         self._progress = Progress(
             TextColumn("[bold]{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
+            BarColumn(bar_width=8),  # all of it fits into 80 columns
+            TaskProgressColumn(),
             TextColumn("{task.fields[loss]}{task.fields[speed]}{task.fields[best]}"),
-            TimeElapsedColumn(),
+            TimeRemainingColumn(compact=True),
             TextColumn("left"),
-            TimeLeftColumn(),
             console=Console(stderr=True),
             disable=not shown,
             transient=True,
@@ -47,10 +45,10 @@ class Display:
     def step(self, step: int, loss: float, events_per_second: float) -> None:
         """Show where it stands."""
         if self._task is not None:
-            speed = f"{events_per_second:,.0f} events/s  "
-            self._progress.update(self._task, completed=step, loss=f"loss {loss:.4f}  ", speed=speed)
+            speed = f"{events_per_second:,.0f} events/s "
+            self._progress.update(self._task, completed=step, loss=f"loss {loss:.4f} ", speed=speed)
 
-    def validated(self, epoch: float, metric: str, value: float, best: bool) -> None:
-        """Show a validation; the best so far stays on the bar."""
+    def validated(self, value: float, best: bool) -> None:
+        """Show a validation of the monitored metric; the best so far stays on the bar."""
         if self._task is not None and best:
-            self._progress.update(self._task, best=f"best {metric} {value:.4f} at epoch {epoch:g}  ")
+            self._progress.update(self._task, best=f"best {value:.4f}")

@@ -63,7 +63,8 @@ def train_model(
     last, best = folder / "checkpoints" / "last.safetensors", folder / "checkpoints" / "best.safetensors"
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        batches = TrainingBatches(training, model.config.max_length, config.batch_tokens, seed)
+        whole = config.windows == "all"
+        batches = TrainingBatches(training, model.config.max_length, config.batch_tokens, seed, whole)
         if not batches.n_targets:
             raise ConfigError("no user has two training events, so there is nothing to learn an order from")
         optimiser = make_optimiser(model, config)
@@ -221,7 +222,7 @@ class _Loop:
             if config.schedule == "plateau" and progress.waited % max(1, config.patience // 3) == 0:
                 progress.plateaus += 1
             progress.finished = progress.waited >= config.patience
-        self.display.validated(epochs, config.monitor, value, progress.waited == 0)
+        self.display.validated(value, progress.waited == 0)
         self._save(self.last)
         self.looked = time.perf_counter()
 
