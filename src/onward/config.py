@@ -78,6 +78,8 @@ class TrainConfig(Config):
     """Passes over the training sequences, at most."""
     batch_tokens: int = Field(4096, ge=16)
     """Real positions a batch holds, about: long histories make small batches, short ones large."""
+    windows: Literal["last", "all"] = "last"
+    """What a history longer than the model's `max_length` trains on: its newest window, or all of it in windows."""
     learning_rate: float = Field(1e-3, gt=0)
     """Peak step size of AdamW."""
     schedule: Literal["constant", "cosine", "linear", "plateau"] = "cosine"

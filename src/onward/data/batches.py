@@ -118,18 +118,19 @@ class Steps:
 class TrainingBatches:
     """Every epoch's batches, a pure function of (seed, epoch), so that a resumed run continues the same order.
 
-    A history longer than `max_length` steps is cut into windows from its newest end.
-
     Args:
         histories: the training histories; those of fewer than two steps give nothing to learn and are left out.
         max_length: longest input, in steps.
         tokens: input steps a batch holds, about.
+        whole: a history longer than `max_length` is cut into windows from its newest end; otherwise only the newest
+            window trains.
     """
 
-    def __init__(self, histories: Histories, max_length: int, tokens: int, seed: int) -> None:
+    def __init__(self, histories: Histories, max_length: int, tokens: int, seed: int, whole: bool = False) -> None:
         self.steps = Steps(histories)
         self.tokens, self.seed = tokens, seed
-        self.first, self.last = _windows(self.steps.start, self.steps.end, max_length)
+        start = self.steps.start if whole else np.maximum(self.steps.start, self.steps.end - max_length - 1)
+        self.first, self.last = _windows(start, self.steps.end, max_length)
         self.n_targets = int((self.last - self.first).sum())
 
     def __len__(self) -> int:
