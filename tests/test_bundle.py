@@ -7,12 +7,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from onward.bundle import Measurement, add_metrics, export, load_bundle, read_manifest, write_bundle
+from onward.bundle import add_metrics, export, load_bundle, read_manifest, write_bundle
 from onward.config import RunConfig
 from onward.data.catalog import Catalog
 from onward.data.dataset import Manifest, sha256
 from onward.data.sequences import Histories
 from onward.errors import FormatError, OutputError
+from onward.manifest import Measurement
 from onward.models.base import make_items
 from onward.models.popularity import Popularity, PopularityConfig
 

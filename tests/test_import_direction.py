@@ -14,7 +14,7 @@ LAYERS = (
     {"errors", "config", "files"},
     {"data", "machine"},
     {"models"},
-    {"bundle", "card"},
+    {"manifest", "card", "bundle", "runs"},
     {"recommend", "evaluate"},
     {"train"},
     {"cli"},

@@ -21,91 +21,26 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import polars as pl
 import safetensors.torch
-from pydantic import ConfigDict
 from safetensors import SafetensorError
 
 from onward.card import model_card
-from onward.config import Config, RunConfig, SplitConfig, dump_toml, read_toml
+from onward.config import RunConfig, dump_toml, read_toml
 from onward.data.catalog import Catalog
 from onward.data.dataset import Manifest, check_files, check_format, sha256
 from onward.errors import ConfigError, FormatError
 from onward.files import atomic_folder
+from onward.manifest import FORMAT, BundleManifest, DataFacts, Measurement
 from onward.models.base import Items, Recommender, build
 from onward.models.registry import model_class
 
-FORMAT = "onward.bundle/1"
 PACKAGES = ("onward", "numpy", "polars", "safetensors", "scipy", "torch")
 COUNT_COLUMN, TIE_COLUMN = "_train_count", "_tie_rank"
 FILES = ("README.md", "config.toml", "items.parquet", "weights.safetensors")
-
-
-class _Written(Config):
-    # within a format version fields are only added, so a reader passes over those it doesn't know yet
-    model_config = ConfigDict(extra="ignore")
-
-
-class Measurement(_Written):
-    """Metrics of one part under one protocol."""
-
-    part: str
-    """`valid` or `test`."""
-    protocol: dict[str, Any]
-    """Everything that decides what the numbers mean."""
-    values: dict[str, Any]
-    """Metric -> value, with its interval where there is one."""
-
-
-class DataFacts(_Written):
-    """What the model was trained from, in numbers."""
-
-    users: int
-    """Users of the data set."""
-    events: int
-    """Events of the data set, all parts."""
-    training_events: int
-    """Events that the model learned from."""
-    time_min: int | None = None
-    """Earliest event of the data set, microseconds UTC."""
-    time_max: int | None = None
-    """Latest event of the data set, microseconds UTC."""
-    sources: list[str] = []
-    """Names of the input files, without their folders."""
-
-
-class BundleManifest(_Written):
-    """`manifest.json`."""
-
-    format: str = FORMAT
-    """Format and version of the folder."""
-    model: str
-    """Name of the model in the registry."""
-    dataset: str
-    """Content hash of the dataset that was trained on."""
-    data: DataFacts
-    """Facts of that dataset."""
-    parent: str | None = None
-    """Hash of the weights that this model continued from; None when trained from nothing."""
-    items: int
-    """Index high-water mark: the largest item index."""
-    holds_user_rows: bool
-    """Whether the weights hold rows of training users: forgetting a user then means training again."""
-    seen: Literal["exclude", "include"]
-    """Whether items of the history may be recommended again, unless asked otherwise."""
-    split: SplitConfig
-    """What was trained on, validated and tested."""
-    training: dict[str, Any]
-    """Facts of the training: seconds, parameters, best_epoch..."""
-    metrics: list[Measurement] = []
-    """What was measured, each with its protocol."""
-    packages: dict[str, str]
-    """Package -> version that wrote this."""
-    files: dict[str, str]
-    """File -> SHA-256."""
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from onward.config import RunConfig
-
-if TYPE_CHECKING:
-    from onward.bundle import BundleManifest, Measurement
+from onward.manifest import BundleManifest, Measurement
 
 _PROTOCOLS = {
     "last": "`last`: the last event of each user is the test, the one before it the validation",

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from evaluation_helpers import write_dataset, write_run
 
-from onward.bundle import Measurement, add_metrics, export, load_bundle
+from onward.bundle import add_metrics, export, load_bundle
 from onward.config import SplitConfig
 from onward.data.dataset import Dataset, open_dataset
 from onward.data.split import split
@@ -19,6 +19,7 @@ from onward.evaluate.options import KS
 from onward.evaluate.protocol import evaluate
 from onward.evaluate.results import Evaluation, read_evaluation
 from onward.evaluate.validate import validation_metrics
+from onward.manifest import Measurement
 
 V = 30
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import PrivateAttr
 
-from onward.bundle import BundleManifest, bundle_folder, load_bundle, read_manifest
+from onward.bundle import bundle_folder, load_bundle, read_manifest
 from onward.data.dataset import open_dataset
 from onward.errors import ConfigError, FormatError, unknown
 from onward.evaluate.bootstrap import holm, paired_tests
@@ -19,6 +18,8 @@ from onward.evaluate.options import Options
 from onward.evaluate.protocol import check_trained_on, evaluate, open_trained_dataset
 from onward.evaluate.ranking import Progress
 from onward.evaluate.results import Estimate, Evaluation, Payload, read_evaluation
+from onward.manifest import BundleManifest
+from onward.runs import read_metrics
 
 FORMAT: Literal["onward.comparison/1"] = "onward.comparison/1"
 OnModel = Callable[[str], Progress | None]
@@ -131,7 +132,7 @@ def compare(
         for path, manifest in zip(paths, manifests, strict=True)
     ]
     _check_same(labels, results)
-    curves = {label: _read_lines(Path(path) / "metrics.jsonl") for label, path in zip(labels, paths, strict=True)}
+    curves = {label: read_metrics(Path(path) / "metrics.jsonl") for label, path in zip(labels, paths, strict=True)}
     metric = "ndcg@10" if 10 in options.ks else f"ndcg@{options.ks[0]}"
     rows = [
         Row(
@@ -258,16 +259,3 @@ def _speed(lines: Sequence[Mapping[str, Any]]) -> float | None:
         line["events_per_second"] for line in lines if line.get("kind") == "train" and "events_per_second" in line
     ]
     return float(np.median(speeds)) if speeds else None
-
-
-def _read_lines(file: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics.jsonl; a last one that a kill cut short is left out."""
-    if not file.is_file():
-        return []
-    lines = []
-    for text in file.read_text(encoding="utf-8").splitlines():
-        try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
-            break
-    return lines

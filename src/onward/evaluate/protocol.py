@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from torch import Tensor
 
-from onward.bundle import Bundle, BundleManifest, load_bundle
+from onward.bundle import Bundle, load_bundle
 from onward.config import Protocol, SplitConfig
 from onward.data.dataset import Dataset, open_dataset
 from onward.data.sequences import Histories, Ints
@@ -23,6 +23,7 @@ from onward.evaluate.options import KS, Options
 from onward.evaluate.ranking import Progress, Ranks, rank_targets
 from onward.evaluate.results import Evaluation, write_evaluation
 from onward.evaluate.validate import validation_metrics
+from onward.manifest import BundleManifest
 from onward.models.base import top_k
 
 __all__ = ["evaluate", "validation_metrics"]

@@ -1,0 +1,75 @@
+"""`manifest.json` of a bundle: what the model is, what it learned from, how it was measured."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import ConfigDict
+
+from onward.config import Config, SplitConfig
+
+FORMAT = "onward.bundle/1"
+
+
+class _Written(Config):
+    # within a format version fields are only added, so a reader passes over those it doesn't know yet
+    model_config = ConfigDict(extra="ignore")
+
+
+class Measurement(_Written):
+    """Metrics of one part under one protocol."""
+
+    part: str
+    """`valid` or `test`."""
+    protocol: dict[str, Any]
+    """Everything that decides what the numbers mean."""
+    values: dict[str, Any]
+    """Metric -> value, with its interval where there is one."""
+
+
+class DataFacts(_Written):
+    """What the model was trained from, in numbers."""
+
+    users: int
+    """Users of the data set."""
+    events: int
+    """Events of the data set, all parts."""
+    training_events: int
+    """Events that the model learned from."""
+    time_min: int | None = None
+    """Earliest event of the data set, microseconds UTC."""
+    time_max: int | None = None
+    """Latest event of the data set, microseconds UTC."""
+    sources: list[str] = []
+    """Names of the input files, without their folders."""
+
+
+class BundleManifest(_Written):
+    """`manifest.json`."""
+
+    format: str = FORMAT
+    """Format and version of the folder."""
+    model: str
+    """Name of the model in the registry."""
+    dataset: str
+    """Content hash of the dataset that was trained on."""
+    data: DataFacts
+    """Facts of that dataset."""
+    parent: str | None = None
+    """Hash of the weights that this model continued from; None when trained from nothing."""
+    items: int
+    """Index high-water mark: the largest item index."""
+    holds_user_rows: bool
+    """Whether the weights hold rows of training users: forgetting a user then means training again."""
+    seen: Literal["exclude", "include"]
+    """Whether items of the history may be recommended again, unless asked otherwise."""
+    split: SplitConfig
+    """What was trained on, validated and tested."""
+    training: dict[str, Any]
+    """Facts of the training: seconds, parameters, best_epoch..."""
+    metrics: list[Measurement] = []
+    """What was measured, each with its protocol."""
+    packages: dict[str, str]
+    """Package -> version that wrote this."""
+    files: dict[str, str]
+    """File -> SHA-256."""
