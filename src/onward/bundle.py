@@ -179,7 +179,7 @@ def export(run: str | Path, out: str | Path, overwrite: bool = False) -> Path:
         OutputError: `out` exists (unless `overwrite`) or can't be written.
     """
     folder = bundle_folder(run)
-    return _copy_with_metrics(folder, Path(out), _evaluations(Path(run)), overwrite)
+    return _copy_with_metrics(folder, Path(out), measurements(run), overwrite)
 
 
 def _copy_with_metrics(source: Path, target: Path, measured: Iterable[Measurement], overwrite: bool) -> Path:
@@ -195,10 +195,11 @@ def _copy_with_metrics(source: Path, target: Path, measured: Iterable[Measuremen
     return target
 
 
-def _evaluations(run: Path) -> list[Measurement]:
-    found = []
+def measurements(run: str | Path) -> list[Measurement]:
+    """What was measured of a run or bundle: what its manifest carries and what the run's `evaluation/` holds."""
+    found = list(read_manifest(bundle_folder(run)).metrics)
     for part in ("valid", "test"):
-        file = run / "evaluation" / part / "metrics.json"
+        file = Path(run) / "evaluation" / part / "metrics.json"
         if file.is_file():
             try:
                 values = json.loads(file.read_text(encoding="utf-8"))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from onward.bundle import load_bundle
 from onward.cli.main import main
 from onward.config import TrainConfig
 from onward.data.prepare import prepare
@@ -98,6 +99,42 @@ def test_refit_trains_on_validation_too(dataset: Path, tmp_path: Path) -> None:
     ]
     assert manifests[1] - manifests[0] == 80
     assert refit.config.split.refit
+
+
+def test_the_model_that_ships_carries_the_evaluated_runs_numbers(dataset: Path, tmp_path: Path, capsys) -> None:
+    settings = ["train.epochs=12", "train.patience=3", "model.width=8", "train.learning_rate=0.01"]
+    run = train(dataset, "gru", tmp_path / "run", protocol="last", settings=settings, progress=False)
+    again = ["train", str(dataset), "--protocol", "all", "-o", str(tmp_path / "ship"), "--like", str(run.folder)]
+    assert main(again) == 2
+    assert "has not been evaluated yet" in capsys.readouterr().err
+    assert main(["evaluate", str(run.folder)]) == 0
+    assert main(again) == 0
+    shipped, measured = (
+        load_bundle(tmp_path / "ship"),
+        json.loads((run.folder / "evaluation" / "test" / "metrics.json").read_text()),
+    )
+    assert shipped.config.train.epochs == max(1, round(run.best_epoch))
+    assert shipped.config.model == run.config.model
+    assert shipped.config.split.protocol == "all"
+    (carried,) = shipped.manifest.metrics
+    assert carried.protocol == measured["protocol"]
+    assert carried.values["ndcg@10"] == measured["metrics"]["ndcg@10"]
+
+
+def test_a_static_model_that_can_not_be_fitted_leaves_nothing_behind(dataset: Path, tmp_path: Path) -> None:
+    prepare(chain_events(users=20, items=5, length=6).drop("time"), tmp_path / "timeless")
+    arguments = [
+        "-m",
+        "popularity",
+        "--set",
+        "model.half_life_days=3",
+        "--protocol",
+        "last",
+        "-o",
+        str(tmp_path / "run"),
+    ]
+    assert main(["train", str(tmp_path / "timeless"), *arguments]) == 2
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

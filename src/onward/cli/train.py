@@ -24,6 +24,10 @@ def train(
     refit: Annotated[bool | None, Parameter(help="Train on training + validation.", negative="")] = None,
     seed: Annotated[int | None, Parameter(help="Of weights, batches and dropout. [default: 0]")] = None,
     config: Annotated[Path | None, Parameter(help="TOML file of settings.")] = None,
+    like: Annotated[
+        Path | None,
+        Parameter(help="An evaluated run to train again for its best number of epochs, as a rule with --protocol all."),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         Parameter(name="--set", help="One setting, KEY=VALUE: train.epochs=20, model.width=128...", negative=""),
@@ -55,6 +59,7 @@ def train(
             refit=refit,
             seed=seed,
             config=config,
+            like=like,
             settings=settings or (),
             resume=resume,
             overwrite=overwrite,

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from onward.bundle import write_bundle
+from onward.bundle import add_metrics, bundle_folder, measurements, read_manifest, write_bundle
 from onward.config import RunConfig, apply_settings, dump_toml, read_toml
 from onward.data.dataset import Dataset, open_dataset
 from onward.data.split import Split, split
@@ -50,6 +50,7 @@ def train(
     refit: bool | None = None,
     seed: int | None = None,
     config: str | Path | None = None,
+    like: str | Path | None = None,
     settings: Sequence[str] = (),
     resume: bool = False,
     overwrite: bool = False,
@@ -62,6 +63,8 @@ def train(
         model: name in the registry; may come from `config` instead.
         protocol, refit, seed: as in `SplitConfig` and `RunConfig`; None leaves what `config` says.
         config: TOML file of settings; `settings` (`train.epochs=20`) go over it, and the arguments over both.
+        like: an evaluated run to train again, as a rule with protocol `all`: its settings, its best number of epochs,
+            and its measurements, which the new bundle carries as that run's.
         resume: go on with the training in `out`, whose own configuration counts.
         overwrite: replace a run that is there.
 
@@ -73,27 +76,40 @@ def train(
     folder = Path(out)
     data = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
     resume = resume and (folder / "config.toml").is_file()
-    given = any(value is not None for value in (protocol, refit, seed, config)) or bool(model or settings)
+    given = any(value is not None for value in (protocol, refit, seed, config, like)) or bool(model or settings)
     if not resume:
         check_target(folder, overwrite)
     if given or not resume:
-        resolved = _resolve(data, model, protocol, refit, seed, config, settings)
+        values = apply_settings(_start(config, like), settings)
+        resolved = _resolve(data, values, model, protocol, refit, seed)
     if resume:
         resolved = _resumed(folder, data, resolved if given else None)
-    return _run(folder, data, resolved, resume, overwrite, progress)
+    done = _run(folder, data, resolved, resume, overwrite, progress)
+    if like is not None:
+        add_metrics(folder, measurements(like))
+    return done
+
+
+def _start(config: str | Path | None, like: str | Path | None) -> dict[str, Any]:
+    """Settings of a file, or of a run that was evaluated, with the number of epochs that validated best there."""
+    if like is None:
+        return read_toml(Path(config)) if config is not None else {}
+    if config is not None:
+        raise ConfigError("--like takes its settings from a run, so there is no place for --config", "leave one out")
+    folder = bundle_folder(like)
+    manifest = read_manifest(folder)
+    if not measurements(like):
+        raise ConfigError(f"{like} has not been evaluated yet", f"evaluate it first: onward evaluate {like}")
+    values = read_toml(folder / "config.toml")
+    values.pop("split")
+    best = manifest.training.get("best_epoch")
+    return values if best is None else apply_settings(values, [f"train.epochs={max(1, round(best))}"])
 
 
 def _resolve(
-    data: Dataset,
-    model: str,
-    protocol: str | None,
-    refit: bool | None,
-    seed: int | None,
-    config: str | Path | None,
-    settings: Sequence[str],
+    data: Dataset, values: dict[str, Any], model: str, protocol: str | None, refit: bool | None, seed: int | None
 ) -> RunConfig:
-    """Settings over the file over the defaults, complete: cuts in time and all of the model's settings filled in."""
-    values = apply_settings(read_toml(Path(config)) if config is not None else {}, settings)
+    """Arguments over settings over defaults, complete: cuts in time and all of the model's settings filled in."""
     chosen: dict[str, Any] = {
         "split.protocol": protocol,
         "split.refit": refit,
@@ -153,18 +169,19 @@ def _run(folder: Path, data: Dataset, config: RunConfig, resume: bool, overwrite
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)  # initial weights
         model = build(model_class(str(config.model["name"])), settings, make_items(training, data.catalog.tie_rank))
+    facts: dict[str, Any] = {"best_epoch": None}
     if isinstance(model, SequenceModel):
         model.start_training(training)
+    else:
+        started = time.perf_counter()
+        model.fit(training, config.seed)
+        facts["seconds"] = time.perf_counter() - started
     if not resume:
         with atomic_folder(folder, overwrite) as new:
             (new / "config.toml").write_text(dump_toml(config), encoding="utf-8")
             (new / "checkpoints").mkdir()
-    started = time.perf_counter()
     if isinstance(model, SequenceModel):
         facts = _train(folder, data, divided, model, config, resume, shown)
-    else:
-        model.fit(training, config.seed)
-        facts = {"seconds": time.perf_counter() - started, "best_epoch": None}
     facts["parameters"] = model.parameters_count
     metrics = _validate(model, data, divided)
     _end(folder, facts, metrics, isinstance(model, SequenceModel))
