@@ -35,6 +35,20 @@ def test_chunked_softmax_equals_the_plain_one_in_value_and_gradients(
     torch.testing.assert_close(torch.autograd.grad(3 * chunked, (states, table, bias)), tuple(3 * g for g in expected))
 
 
+def test_softmax_in_bfloat16_stays_close() -> None:
+    states, table, bias, targets, weights = (
+        tensor.detach().float().requires_grad_() if tensor.is_floating_point() else tensor
+        for tensor in _problem(n=500, width=32, items=400)
+    )
+    exact = losses.full_softmax(states, table, bias, targets, weights)
+    low = losses.full_softmax(states, table, bias, targets, weights, torch.bfloat16)
+    assert low.item() == pytest.approx(exact.item(), rel=0.01)
+    pairs = zip(*(torch.autograd.grad(loss, (states, table, bias)) for loss in (low, exact)), strict=True)
+    for got, wanted in pairs:
+        assert got.dtype == torch.float32
+        assert (got - wanted).norm() < 0.02 * wanted.norm()
+
+
 def test_chunked_softmax_matches_finite_differences() -> None:
     states, table, bias, targets, weights = _problem(n=3, width=2, items=4)
     assert torch.autograd.gradcheck(

@@ -17,15 +17,24 @@ CHUNK_ROWS = 256
 """Rows whose logits over the whole catalog are held at once."""
 
 
-def full_softmax(states: Tensor, table: Tensor, bias: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+def full_softmax(
+    states: Tensor,
+    table: Tensor,
+    bias: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    precision: torch.dtype = torch.float32,
+) -> Tensor:
     """Cross-entropy over the whole catalog, without ever holding (N, V) logits.
 
     Args:
         states: (N, D). table: (V, D). bias: (V,). targets: (N,) int64 rows of the table. weights: (N,).
+        precision: of the logits and their matrix products; sums over chunks and all gradients given back keep the
+            precision of the arguments.
     """
     if states.shape[1] != table.shape[1]:
         raise ValueError(f"states are {states.shape[1]} wide and the item table is {table.shape[1]}")
-    loss: Tensor = _ChunkedSoftmax.apply(states, table, bias, targets, weights)  # type: ignore[no-untyped-call]
+    loss: Tensor = _ChunkedSoftmax.apply(states, table, bias, targets, weights, precision)  # type: ignore[no-untyped-call]
     return loss
 
 
@@ -33,34 +42,44 @@ class _ChunkedSoftmax(torch.autograd.Function):
     """The gradient is made in the forward pass, chunk by chunk, since it needs the same probabilities as the loss."""
 
     @staticmethod
-    def forward(ctx: Any, states: Tensor, table: Tensor, bias: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    def forward(
+        ctx: Any,
+        states: Tensor,
+        table: Tensor,
+        bias: Tensor,
+        targets: Tensor,
+        weights: Tensor,
+        precision: torch.dtype,
+    ) -> Tensor:
+        precision = precision if states.dtype == torch.float32 else states.dtype
         scale = weights / weights.sum()
-        weighted = states * scale[:, None]
+        weighted = (states * scale[:, None]).to(precision)
+        low_states, low_table, low_bias = states.to(precision), table.to(precision), bias.to(precision)
         loss = states.new_zeros(())
         grad_states = torch.empty_like(states)
         grad_table, grad_bias = torch.zeros_like(table), torch.zeros_like(bias)
-        buffers = states.new_empty(2, min(CHUNK_ROWS, len(states)), len(table))
+        buffers = low_states.new_empty(2, min(CHUNK_ROWS, len(states)), len(table))
         for first in range(0, len(states), CHUNK_ROWS):
             rows = slice(first, first + CHUNK_ROWS)
-            state, target, part = states[rows], targets[rows, None], scale[rows]
+            state, target, part = low_states[rows], targets[rows, None], scale[rows]
             logits, probabilities = buffers[0, : len(state)], buffers[1, : len(state)]
-            torch.addmm(bias, state, table.T, out=logits)
+            torch.addmm(low_bias, state, low_table.T, out=logits)
             torch.softmax(logits, 1, out=probabilities)
             at_target = probabilities.gather(1, target)
-            loss -= (at_target.squeeze(1).log() * part).sum()
+            loss -= (at_target.squeeze(1).to(loss.dtype).log() * part).sum()
             # from here on `probabilities` is the gradient by the logits: less one at the target
             probabilities.scatter_(1, target, at_target - 1)
-            torch.mm(probabilities, table, out=grad_states[rows])
-            grad_table.addmm_(probabilities.T, weighted[rows])
-            grad_bias.addmv_(probabilities.T, part)
+            grad_states[rows] = probabilities @ low_table
+            grad_table += probabilities.T @ weighted[rows]
+            grad_bias += probabilities.T @ part.to(precision)
         grad_states *= scale[:, None]
         ctx.save_for_backward(grad_states, grad_table, grad_bias)
         return loss
 
     @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
         grad_states, grad_table, grad_bias = ctx.saved_tensors
-        return grad_states * grad_output, grad_table * grad_output, grad_bias * grad_output, None, None
+        return grad_states * grad_output, grad_table * grad_output, grad_bias * grad_output, None, None, None
 
 
 def sampled_softmax(positive: Tensor, negative: Tensor, log_q: Tensor, hits: Tensor, weights: Tensor) -> Tensor:

@@ -37,6 +37,8 @@ class SequenceConfig(ModelConfig):
     """Share of activations dropped in training."""
     loss: Literal["cross_entropy", "sampled_softmax", "bce", "bpr", "mse"] = "cross_entropy"
     """What is minimised; `mse` learns the interest in [0, 1] from the events' value column instead of ranking."""
+    softmax: Literal["float32", "bfloat16"] = "float32"
+    """Precision of `cross_entropy`'s matrix products in training; bfloat16 is faster where the processor has it."""
     negatives: int = Field(256, ge=1)
     """Negatives a batch shares, for sampled_softmax, bce and bpr."""
     negatives_power: float = Field(0.0, ge=0, le=1)
@@ -139,7 +141,8 @@ class SequenceModel(nn.Module, Recommender):
         targets, weights = batch.targets, batch.target_weights
         if self.config.loss == "cross_entropy":
             table, bias = self._table(), self.output_bias
-            return losses.full_softmax(states_TD, table[1:], bias[1:], targets - 1, weights)
+            precision = getattr(torch, self.config.softmax)
+            return losses.full_softmax(states_TD, table[1:], bias[1:], targets - 1, weights, precision)
         positive = self._logits(states_TD, targets)
         if self.config.loss == "mse":
             assert batch.target_values is not None
