@@ -38,7 +38,7 @@ def slow_ranks(model, data: Histories, part, seen: str) -> list[tuple[int, int, 
     found = []
     for row in range(len(part)):
         history = data.item[part.history_start[row] : part.history_end[row]].tolist()
-        if history:
+        if any(model.items.train_counts[item] > 0 for item in history):
             scores = model.table[history[-1]].tolist()
         else:
             scores = np.log1p(model.items.train_counts).astype(np.float32).tolist()
