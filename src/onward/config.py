@@ -74,13 +74,13 @@ class SplitConfig(Config):
 class TrainConfig(Config):
     """What the training loop does. Used by trainable models only."""
 
-    epochs: int = Field(100, ge=1)
+    epochs: int = Field(30, ge=1)
     """Passes over the training sequences, at most."""
-    batch_tokens: int = Field(4096, ge=16)
+    batch_tokens: int = Field(2048, ge=16)
     """Real positions a batch holds, about: long histories make small batches, short ones large."""
     windows: Literal["last", "all"] = "last"
     """What a history longer than the model's `max_length` trains on: its newest window, or all of it in windows."""
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = Field(2e-3, gt=0)
     """Peak step size of AdamW."""
     schedule: Literal["constant", "cosine", "linear", "plateau"] = "cosine"
     """Decay after warm-up; `plateau` divides by 4 when validation stops improving."""
