@@ -78,7 +78,7 @@ class TrainConfig(Config):
     """Passes over the training sequences, at most."""
     batch_tokens: int = Field(2048, ge=16)
     """Real positions a batch holds, about: long histories make small batches, short ones large."""
-    windows: Literal["last", "all"] = "last"
+    windows: Literal["last", "all"] = "all"
     """What a history longer than the model's `max_length` trains on: its newest window, or all of it in windows."""
     learning_rate: float = Field(2e-3, gt=0)
     """Peak step size of AdamW."""

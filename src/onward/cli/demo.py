@@ -20,7 +20,7 @@ STATIC = ("popularity", "item-knn", "markov")
 NEURAL = ("lstm", "sasrec")
 EPOCHS, QUICK_EPOCHS = 12, 2
 SETTINGS = """\
-# for a small data set: small batches, all events in short windows, few epochs
+# for a small data set: small batches, short windows, few epochs
 [model]
 max_length = 50
 
@@ -28,7 +28,6 @@ max_length = 50
 epochs = {epochs}
 validate_every = {every}
 batch_tokens = 1024
-windows = "all"
 learning_rate = 2e-3
 """
 TYPED = "Toy Story (1995), Aladdin (1992)"

@@ -8,6 +8,8 @@ Legend: B rows, L steps, D width.
 
 from __future__ import annotations
 
+import math
+
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -68,5 +70,7 @@ class NextItNet(SequenceModel):
 
     def encode(self, inputs_BLD: Tensor, lengths: Tensor) -> Tensor:
         """(B, L, D) states; what stands after a row's length never reaches an earlier step."""
-        states_BLD: Tensor = self.blocks(F.dropout(inputs_BLD, self.config.dropout, self.training))
+        # item vectors start tiny: at scale one they aren't drowned by what the blocks add
+        scaled_BLD = inputs_BLD * math.sqrt(inputs_BLD.shape[2])
+        states_BLD: Tensor = self.blocks(F.dropout(scaled_BLD, self.config.dropout, self.training))
         return F.dropout(states_BLD, self.config.dropout, self.training)

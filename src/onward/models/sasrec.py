@@ -11,6 +11,8 @@ Legend: B rows, L steps, D width, H heads.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -79,9 +81,18 @@ class SASRec(SequenceModel):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
         self.norm = nn.LayerNorm(config.width)
 
+    def initialise(self) -> None:
+        """What a block adds starts small, so that a state starts as its own item and not as an average of all."""
+        super().initialise()
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            for added in (block.project, block.narrow):
+                nn.init.normal_(added.weight, std=0.02)
+
     def encode(self, inputs_BLD: Tensor, lengths: Tensor) -> Tensor:
         """(B, L, D) states; what stands after a row's length never reaches an earlier step."""
-        x_BLD = inputs_BLD + self.position[: inputs_BLD.shape[1]]
+        # scaled as in the paper; without it the blocks drown the item vectors, which start tiny, and learning is slow
+        x_BLD = inputs_BLD * math.sqrt(inputs_BLD.shape[2]) + self.position[: inputs_BLD.shape[1]]
         x_BLD = F.dropout(x_BLD, self.config.dropout, self.training)
         for block in self.blocks:
             x_BLD = block(x_BLD)

@@ -84,7 +84,7 @@ class SequenceModel(nn.Module, Recommender):
             self.value_input = nn.Parameter(torch.zeros(config.width))
             self.register_buffer("value_bounds", torch.tensor([0.0, 1.0]))
         self.sampler = NegativeSampler(items.train_counts, config.negatives_power)
-        initialise(self)
+        self.initialise()
 
     def make_input(self, config: SequenceConfig, n_items: int) -> nn.Module:
         """From items to vectors. Row 0 of the table is padding."""
@@ -97,6 +97,16 @@ class SequenceModel(nn.Module, Recommender):
     @abstractmethod
     def encode(self, inputs_BLD: Tensor, lengths: Tensor) -> Tensor:
         """(B, L, D) states from (B, L, D) inputs; rows are real up to their length, zero after it."""
+
+    def initialise(self) -> None:
+        """Item vectors from N(0, 0.02), matrices Xavier-uniform, biases zero; recurrent matrices orthogonal."""
+        for name, parameter in self.named_parameters():
+            if "input.weight" in name or "output.weight" in name or "position" in name:
+                nn.init.normal_(parameter, std=0.02)
+            elif parameter.dim() >= 2:
+                (nn.init.orthogonal_ if "weight_hh" in name else nn.init.xavier_uniform_)(parameter)
+            elif name.endswith("bias") or "bias_" in name:
+                nn.init.zeros_(parameter)
 
     def start_training(self, training: Histories) -> None:
         """Take from the training events what the model needs before the first step: the range of their values."""
@@ -227,17 +237,6 @@ class SequenceModel(nn.Module, Recommender):
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take over weights and statistics."""
         self.load_state_dict(dict(state))
-
-
-def initialise(model: nn.Module) -> None:
-    """Item vectors from N(0, 0.02), matrices Xavier-uniform, biases zero; recurrent matrices orthogonal."""
-    for name, parameter in model.named_parameters():
-        if "input.weight" in name or "output.weight" in name or "position" in name:
-            nn.init.normal_(parameter, std=0.02)
-        elif parameter.dim() >= 2:
-            (nn.init.orthogonal_ if "weight_hh" in name else nn.init.xavier_uniform_)(parameter)
-        elif name.endswith("bias") or "bias_" in name:
-            nn.init.zeros_(parameter)
 
 
 def _by_budget(order: Ints, lengths: Ints) -> list[Ints]:
