@@ -11,7 +11,7 @@ import pytest
 import onward
 
 LAYERS = (
-    {"errors", "config", "files"},
+    {"errors", "config", "files", "payload"},
     {"data", "machine"},
     {"models"},
     {"manifest", "card", "bundle", "runs"},

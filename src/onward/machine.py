@@ -8,7 +8,9 @@ import re
 import sys
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from onward.payload import Payload
 
 EXTRAS = {
     "mf": "matrix factorisation: the model 'als'",
@@ -18,30 +20,89 @@ EXTRAS = {
 """Extra -> what it brings."""
 
 
-def describe_machine() -> dict[str, Any]:
-    """All facts as plain values; sizes in bytes."""
+class Extra(Payload):
+    """One optional part of Onward."""
+
+    name: str
+    """Its name."""
+    about: str
+    """What it brings."""
+    installed: bool
+    """Whether its packages are there."""
+    install: str
+    """The command that installs it."""
+
+
+class Gpu(Payload):
+    """One GPU that PyTorch sees."""
+
+    name: str
+    """What it is."""
+    memory: int
+    """Bytes."""
+    bf16: bool
+    """Whether it computes in bf16."""
+
+
+class Machine(Payload):
+    """What this machine has."""
+
+    format: Literal["onward.doctor/1"] = "onward.doctor/1"
+    """Format and version."""
+    onward: str
+    """Version of Onward."""
+    python: str
+    """Version of Python."""
+    system: str
+    """Operating system and architecture."""
+    processor: str
+    """Its model."""
+    cores: int
+    """Cores that this process may run on."""
+    memory: int | None
+    """Bytes that this process may use; null where the system doesn't say."""
+    torch: str
+    """Version of PyTorch."""
+    threads: int
+    """Threads that PyTorch uses."""
+    vectors: str
+    """Vector instructions that PyTorch uses."""
+    bf16: list[str]
+    """bf16 units of the processor; empty when it has none."""
+    gpus: list[Gpu]
+    """GPUs that PyTorch sees."""
+    extras: list[Extra]
+    """Optional parts."""
+    cache: str
+    """Folder of fetched data sets."""
+    cached: list[str]
+    """What is in it."""
+
+
+def describe_machine() -> Machine:
+    """All facts of this machine."""
     import torch
 
     from onward.data.datasets import cache_folder
 
     info = cpu_info(Path("/proc/cpuinfo"))
     cache = cache_folder("any").parent
-    return {
-        "onward": version("onward"),
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "processor": info["model"] or platform.processor() or "unknown",
-        "cores": usable_cores(),
-        "memory": memory_total(),
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "vectors": torch.backends.cpu.get_cpu_capability(),
-        "bf16": info["bf16"],
-        "gpus": [_gpu(index) for index in range(torch.cuda.device_count())],
-        "extras": extras(),
-        "cache": str(cache),
-        "cached": sorted(folder.name for folder in cache.glob("*") if not folder.name.startswith(".")),
-    }
+    return Machine(
+        onward=version("onward"),
+        python=platform.python_version(),
+        system=f"{platform.system()} {platform.machine()}",
+        processor=info["model"] or platform.processor() or "unknown",
+        cores=usable_cores(),
+        memory=memory_total(),
+        torch=torch.__version__,
+        threads=torch.get_num_threads(),
+        vectors=torch.backends.cpu.get_cpu_capability(),
+        bf16=info["bf16"],
+        gpus=[_gpu(index) for index in range(torch.cuda.device_count())],
+        extras=extras(),
+        cache=str(cache),
+        cached=sorted(folder.name for folder in cache.glob("*") if not folder.name.startswith(".")),
+    )
 
 
 def cpu_info(file: Path) -> dict[str, Any]:
@@ -68,7 +129,7 @@ def memory_total(limit: Path = Path("/sys/fs/cgroup/memory.max")) -> int | None:
     return min(installed, int(allowed)) if allowed.isdigit() else installed
 
 
-def extras() -> list[dict[str, Any]]:
+def extras() -> list[Extra]:
     """Each extra: what it brings, whether its packages are installed, and the command that installs it."""
     needed: dict[str, list[str]] = {name: [] for name in EXTRAS}
     for line in requires("onward") or []:
@@ -76,12 +137,12 @@ def extras() -> list[dict[str, Any]]:
         if found and found[2] in needed:
             needed[found[2]].append(found[1])
     return [
-        {
-            "name": name,
-            "about": EXTRAS[name],
-            "installed": all(_is_installed(package) for package in packages),
-            "install": f"{Path(sys.executable).name} -m pip install 'onward[{name}]'",
-        }
+        Extra(
+            name=name,
+            about=EXTRAS[name],
+            installed=all(_is_installed(package) for package in packages),
+            install=f"{Path(sys.executable).name} -m pip install 'onward[{name}]'",
+        )
         for name, packages in needed.items()
     ]
 
@@ -94,8 +155,8 @@ def _is_installed(package: str) -> bool:
     return True
 
 
-def _gpu(index: int) -> dict[str, Any]:
+def _gpu(index: int) -> Gpu:
     import torch
 
     facts = torch.cuda.get_device_properties(index)
-    return {"name": facts.name, "memory": facts.total_memory, "bf16": torch.cuda.is_bf16_supported()}
+    return Gpu(name=facts.name, memory=facts.total_memory, bf16=torch.cuda.is_bf16_supported())

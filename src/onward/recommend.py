@@ -7,7 +7,6 @@ note that says so.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,39 +20,45 @@ from onward.data.sequences import Histories
 from onward.errors import ConfigError
 from onward.evaluate.external import align, known_only
 from onward.models.base import Bools
+from onward.payload import Payload
 
 Seen = Literal["exclude", "include"]
 CHUNK_USERS = 4096
 """Users answered between two reports of progress."""
 
 
-@dataclass(frozen=True)
-class Recommended:
+class Recommended(Payload):
     """One item of a list."""
 
     rank: int
+    """Place in the list, from 1."""
     item: str
+    """Its id."""
     title: str
-    """The id again where the catalog has no titles."""
+    """Its title; the id again where the catalog has no titles."""
     score: float
+    """What the model gave it; comparable within a list only."""
 
 
-@dataclass(frozen=True)
-class Recommendations:
-    """A list for one history, best first.
+class Recommendations(Payload):
+    """A list for one history, best first."""
 
-    Attributes:
-        history: titles (or ids) of the known items it was made from, oldest first.
-        fallback: no item of the history was seen in training, so popularity answered.
-        notes: what a reader should know about it.
-    """
-
+    format: Literal["onward.recommendations/1"] = "onward.recommendations/1"
+    """Format and version."""
+    user: str | None
+    """The user it is for; null for a history that was typed."""
     model: str
+    """Name of the model."""
     seen: Seen
+    """Whether items of the history could come again."""
     history: list[str]
+    """Titles (or ids) of the known items it was made from, oldest first."""
     items: list[Recommended]
+    """The list."""
     fallback: bool
+    """No item of the history was seen in training, so popularity answered."""
     notes: list[str]
+    """What a reader should know about it."""
 
     def __str__(self) -> str:
         lines = [
@@ -98,7 +103,8 @@ def recommend(
         notes = named.notes(bundle.catalog)
         given = Histories.from_lists([named.indices], len(bundle.catalog))
     candidates, more = _candidates(bundle, only, exclude)
-    return _answer(bundle, given, k, candidates, seen or bundle.manifest.seen, [*notes, *more])
+    whose = None if user is None else str(user)
+    return _answer(bundle, whose, given, k, candidates, seen or bundle.manifest.seen, [*notes, *more])
 
 
 def recommend_all(
@@ -144,7 +150,7 @@ def _check_k(k: int) -> None:
 
 
 def _answer(
-    bundle: Bundle, given: Histories, k: int, candidates: Bools, seen: Seen, notes: list[str]
+    bundle: Bundle, user: str | None, given: Histories, k: int, candidates: Bools, seen: Seen, notes: list[str]
 ) -> Recommendations:
     _check_k(k)
     catalog = bundle.catalog
@@ -157,14 +163,20 @@ def _answer(
     if fallback:
         notes.append("nothing is known of this history, so these are the most popular items")
     items = [
-        Recommended(rank + 1, catalog.id(index), catalog.title(index), float(score))
+        Recommended(rank=rank + 1, item=catalog.id(index), title=catalog.title(index), score=float(score))
         for rank, (index, score) in enumerate(zip(lists.items[0].tolist(), lists.scores[0], strict=True))
         if index
     ]
     if len(items) < k:
         notes.append(f"only {len(items)} items can be recommended here, not {k}")
     return Recommendations(
-        bundle.manifest.model, seen, [catalog.title(index) for index in history.tolist()], items, fallback, notes
+        user=user,
+        model=bundle.manifest.model,
+        seen=seen,
+        history=[catalog.title(index) for index in history.tolist()],
+        items=items,
+        fallback=fallback,
+        notes=notes,
     )
 
 

@@ -57,6 +57,6 @@ def test_memory_is_the_containers_limit_where_that_is_less(tmp_path: Path) -> No
 
 def test_an_extra_that_is_not_installed_has_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "requires", lambda _: ['no-such-package-of-onward>=1; extra == "mf"'])
-    by_name = {extra["name"]: extra for extra in machine.extras()}
-    assert by_name["mf"]["installed"] is False
-    assert by_name["mf"]["install"].endswith("-m pip install 'onward[mf]'")
+    by_name = {extra.name: extra for extra in machine.extras()}
+    assert by_name["mf"].installed is False
+    assert by_name["mf"].install.endswith("-m pip install 'onward[mf]'")

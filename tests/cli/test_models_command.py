@@ -26,24 +26,24 @@ class Sample(Config):
 
 def test_settings_show_bounds_and_docstrings() -> None:
     width, rate, plain = describe_settings(Sample)
-    assert width == {
+    assert width.as_dict() == {
         "name": "width",
         "type": "integer",
         "default": 64,
         "values": "≥ 8, ≤ 512",
         "about": "Width of a state.",
     }
-    assert (rate["type"], rate["default"], rate["values"]) == ("number or absent", None, "> 0, < 1")
-    assert (plain["type"], plain["values"]) == ("boolean", "")
+    assert (rate.type, rate.default, rate.values) == ("number or absent", None, "> 0, < 1")
+    assert (plain.type, plain.values) == ("boolean", "")
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_says_what_it_is(name: str) -> None:
     entry = describe_model(name)
-    assert entry["about"].endswith(".")
-    assert entry["kind"] == ("sequence" if entry["trainable"] else "static")
-    assert entry["paper"] or name in ("random", "markov")
-    assert all(setting["about"] for setting in entry["settings"])
+    assert entry.about.endswith(".")
+    assert entry.kind == ("sequence" if entry.trainable else "static")
+    assert entry.paper or name in ("random", "markov")
+    assert all(setting.about for setting in entry.settings)
 
 
 def test_json_lists_all(capsys: pytest.CaptureFixture[str]) -> None:

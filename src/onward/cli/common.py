@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from onward.payload import Payload
 
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object on standard output.")]
 
 
-def emit(payload: Mapping[str, Any], as_json: bool, render: Callable[[], None]) -> None:
+def emit(payload: Payload, as_json: bool, render: Callable[[], None]) -> None:
     """Print the result: one JSON object on standard output under --json, else what `render` prints for people."""
     if as_json:
-        print(json.dumps(payload, allow_nan=False))
+        print(json.dumps(payload.as_dict(), allow_nan=False))
     else:
         render()
 

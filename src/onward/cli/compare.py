@@ -48,11 +48,8 @@ def compare(
         from onward.evaluate.report import write_report
 
         report = write_report(result, out)
-    emit(
-        {**result.as_dict(), "report": None if report is None else str(report)},
-        as_json,
-        lambda: print_comparison(result, report),
-    )
+    payload = result.model_copy(update={"report": None if report is None else str(report)})
+    emit(payload, as_json, lambda: print_comparison(result, report))
 
 
 def print_comparison(result: Comparison, report: Path | None) -> None:

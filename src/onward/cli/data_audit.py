@@ -40,7 +40,7 @@ def data_audit(
 
     values = {"protocol": protocol, "valid_share": valid_share, "test_share": test_share, "seed": seed}
     found = audit(open_dataset(dataset), SplitConfig.parse(values))
-    emit(found.as_dict(), as_json, lambda: print_audit(found, str(dataset)))
+    emit(found, as_json, lambda: print_audit(found, str(dataset)))
 
 
 def print_audit(audit: Audit, name: str) -> None:

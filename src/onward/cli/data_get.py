@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from onward.cli.common import Json, emit
+from onward.payload import Payload
+
+
+class Fetched(Payload):
+    """What `onward data get --json` prints."""
+
+    format: Literal["onward.data.get/1"] = "onward.data.get/1"
+    """Format and version."""
+    name: str
+    """Name of the data set."""
+    path: str
+    """Folder of its files."""
+    files: list[str]
+    """Their names."""
+    terms: str
+    """What its publisher allows."""
+    source: str
+    """Who publishes it."""
+    prepare: str
+    """The command that prepares it."""
 
 
 def data_get(
@@ -39,13 +59,12 @@ def data_get(
         console.print(f"verified, in: {folder}")
         console.print(f"next: {prepare}")
 
-    payload = {
-        "format": "onward.data.get/1",
-        "name": name,
-        "path": str(folder),
-        "files": sorted(entry.files),
-        "terms": entry.terms,
-        "source": entry.source,
-        "prepare": prepare,
-    }
+    payload = Fetched(
+        name=name,
+        path=str(folder),
+        files=sorted(entry.files),
+        terms=entry.terms,
+        source=entry.source,
+        prepare=prepare,
+    )
     emit(payload, as_json, render)

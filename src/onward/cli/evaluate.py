@@ -73,7 +73,7 @@ def evaluate(
             seed=seed,
             progress=progress,
         )
-    emit(result.as_dict(), as_json, lambda: _print(result))
+    emit(result, as_json, lambda: _print(result))
 
 
 def _print(result: Evaluation) -> None:

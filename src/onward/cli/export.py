@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from onward.cli.common import Json, emit
+from onward.manifest import BundleManifest
+from onward.payload import Payload
+
+
+class Exported(Payload):
+    """What `onward export --json` prints."""
+
+    format: Literal["onward.export/1"] = "onward.export/1"
+    """Format and version."""
+    bundle: str
+    """The folder that was written."""
+    manifest: BundleManifest
+    """Its manifest.json."""
 
 
 def export(
@@ -28,7 +41,6 @@ def export(
     from onward.bundle import read_manifest
 
     manifest = read_manifest(library(run, out, overwrite))
-    payload = {"format": "onward.export/1", "bundle": str(out), "manifest": manifest.model_dump(mode="json")}
 
     def render() -> None:
         measured = (
@@ -37,4 +49,4 @@ def export(
         print(f"{manifest.model}, {manifest.items:,} items, metrics: {measured}")
         print(f"bundle: {out}    next: onward recommend {out} --history ...")
 
-    emit(payload, as_json, render)
+    emit(Exported(bundle=str(out), manifest=manifest), as_json, render)

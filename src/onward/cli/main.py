@@ -66,4 +66,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _print_json(code: str, message: str, hint: str) -> None:
-    print(json.dumps({"error": {"code": code, "message": message, "hint": hint}}))
+    from onward.payload import Failure, Problem
+
+    print(json.dumps(Failure(error=Problem(code=code, message=message, hint=hint)).as_dict()))

@@ -68,6 +68,7 @@ def prepare(
 
     Example: onward prepare events.csv -o dataset --user customer --item sku --time ts --items products.csv
     """
+    from onward.data.prepare import Prepared
     from onward.data.prepare import prepare as run
 
     started = clock.monotonic()
@@ -95,12 +96,7 @@ def prepare(
             progress=report,
         )
     seconds = clock.monotonic() - started
-    payload = {
-        "format": "onward.prepare/1",
-        "path": str(out),
-        "seconds": round(seconds, 3),
-        "manifest": dataset.manifest.model_dump(mode="json"),
-    }
+    payload = Prepared(path=str(out), seconds=round(seconds, 3), manifest=dataset.manifest)
     emit(payload, as_json, lambda: _render(dataset, seconds))
 
 

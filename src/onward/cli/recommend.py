@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from onward.cli.common import Json, emit
+from onward.payload import Payload
 
 if TYPE_CHECKING:
     from onward.recommend import Recommendations
 
 SHOWN_HISTORY = 8
 """Newest items of a history that are printed."""
+
+
+class RecommendationFile(Payload):
+    """What `onward recommend --all --json` prints."""
+
+    format: Literal["onward.recommendation_file/1"] = "onward.recommendation_file/1"
+    """Format and version."""
+    file: str
+    """The Parquet file that was written."""
+    users: int
+    """Users with a list."""
+    rows: int
+    """Recommendations in all."""
+    columns: list[str]
+    """Columns of the file."""
+    notes: list[str]
+    """What a reader should know about it."""
 
 
 def recommend(
@@ -63,17 +80,16 @@ def recommend(
     from onward.recommend import recommend as library
 
     found = library(model, history, user=user, k=k, only=only or [], exclude=exclude, dataset=dataset, seen=seen)
-    payload = {"format": "onward.recommendations/1", "user": user, **asdict(found)}
-    emit(payload, as_json, lambda: _print(found, user))
+    emit(found, as_json, lambda: _print(found))
 
 
-def _print(found: Recommendations, user: str | None) -> None:
+def _print(found: Recommendations) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     console = Console(soft_wrap=True)
-    whose = f"user {user}" if user is not None else "this history"
+    whose = f"user {found.user}" if found.user is not None else "this history"
     console.print(Text(f"{found.model} for {whose}", style="bold"))
     newest = ", ".join(found.history[-SHOWN_HISTORY:]) or "nothing"
     before = len(found.history) - SHOWN_HISTORY
@@ -124,14 +140,7 @@ def _everyone(
         frame, notes = recommend_all(model, dataset, k=k, only=only, exclude=exclude, seen=seen, progress=progress)
         frame.write_parquet(new)
     users = frame["user"].n_unique()
-    payload = {
-        "format": "onward.recommendation_file/1",
-        "file": str(out),
-        "users": users,
-        "rows": frame.height,
-        "columns": frame.columns,
-        "notes": notes,
-    }
+    payload = RecommendationFile(file=str(out), users=users, rows=frame.height, columns=frame.columns, notes=notes)
 
     def render() -> None:
         print(f"{frame.height:,} recommendations for {users:,} users: {out}")

@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from onward.cli.common import Json, emit
-from onward.config import Protocol
+from onward.config import Protocol, SplitConfig
+from onward.payload import Payload
+
+
+class TrainedRun(Payload):
+    """What `onward train --json` prints."""
+
+    format: Literal["onward.train/1"] = "onward.train/1"
+    """Format and version."""
+    run: str
+    """The run folder."""
+    model: dict[str, Any]
+    """`name` of the model, and all its settings."""
+    protocol: SplitConfig
+    """How events were divided."""
+    seconds: float
+    """Training time, over all sessions."""
+    parameters: int
+    """Numbers that the model learned."""
+    best_epoch: float | None
+    """Epoch whose weights were kept; null for a model fitted in one call."""
+    validation: dict[str, float]
+    """Metrics on the validation part; empty when there is none."""
 
 
 def train(
@@ -83,17 +105,13 @@ def train(
             console.print("validation: " + "  ".join(f"{name} {done.validation[name]:.4f}" for name in shown))
         console.print(f"run folder: {done.folder}    next: onward evaluate {done.folder}", highlight=False)
 
-    emit(
-        {
-            "format": "onward.train/1",
-            "run": str(done.folder),
-            "model": done.config.model,
-            "protocol": done.config.split.model_dump(mode="json", exclude_none=True),
-            "seconds": done.seconds,
-            "parameters": done.parameters,
-            "best_epoch": done.best_epoch,
-            "validation": done.validation,
-        },
-        as_json,
-        render,
+    payload = TrainedRun(
+        run=str(done.folder),
+        model=done.config.model,
+        protocol=done.config.split,
+        seconds=done.seconds,
+        parameters=done.parameters,
+        best_epoch=done.best_epoch,
+        validation=done.validation,
     )
+    emit(payload, as_json, render)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 import polars as pl
 
@@ -26,9 +27,23 @@ from onward.data.schema import NONE, find_roles
 from onward.data.tables import Joined, join_table
 from onward.errors import ConfigError, DataError
 from onward.files import atomic_folder, check_target
+from onward.payload import Payload
 
 SEEN_LIMIT = 0.01
 """Above this share of repeats among the training events, items of the history may be recommended again."""
+
+
+class Prepared(Payload):
+    """What `onward prepare --json` prints."""
+
+    format: Literal["onward.prepare/1"] = "onward.prepare/1"
+    """Format and version."""
+    path: str
+    """The dataset folder."""
+    seconds: float
+    """Time that it took."""
+    manifest: Manifest
+    """Its dataset.toml."""
 
 
 def prepare(

@@ -17,8 +17,9 @@ from onward.evaluate.metrics import AT_K
 from onward.evaluate.options import Options
 from onward.evaluate.protocol import check_trained_on, evaluate, open_trained_dataset
 from onward.evaluate.ranking import Progress
-from onward.evaluate.results import Estimate, Evaluation, Payload, read_evaluation
+from onward.evaluate.results import Estimate, Evaluation, read_evaluation
 from onward.manifest import BundleManifest
+from onward.payload import Payload
 from onward.runs import read_metrics
 
 FORMAT: Literal["onward.comparison/1"] = "onward.comparison/1"
@@ -89,10 +90,6 @@ class Comparison(Payload):
     def test(self, label: str, metric: str) -> Difference | None:
         """The test of a row's metric against the baseline; None for the baseline itself."""
         return next((test for test in self.tests if (test.label, test.metric) == (label, metric)), None)
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON values; what `onward compare --json` prints."""
-        return self.model_dump(mode="json")
 
 
 def compare(

@@ -14,19 +14,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
+from pydantic import PrivateAttr, ValidationError
 
 from onward.data.dataset import check_format
 from onward.errors import FormatError
 from onward.files import atomic_folder
+from onward.payload import Payload
 
 FORMAT: Literal["onward.evaluation/1"] = "onward.evaluation/1"
-
-
-class Payload(BaseModel):
-    """Base of what is written as JSON: within a format version fields are only added, so unknown ones pass."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
 
 class Estimate(Payload):
@@ -102,10 +97,6 @@ class Evaluation(Payload):
     def __eq__(self, other: object) -> bool:
         # the numbers decide: they come from the table, which may be absent, and which == would compare cell by cell
         return isinstance(other, Evaluation) and self.as_dict() == other.as_dict()
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON values; what `onward evaluate --json` prints."""
-        return self.model_dump(mode="json")
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation) -> Path:

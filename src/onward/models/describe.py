@@ -5,36 +5,86 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from typing import Any
+from typing import Any, Literal
 
 from onward.models.registry import MODELS, model_class
+from onward.payload import Payload
 
 _BOUNDS = {"minimum": "≥ {}", "exclusiveMinimum": "> {}", "maximum": "≤ {}", "exclusiveMaximum": "< {}"}
 
 
-def describe_models() -> list[dict[str, Any]]:
+class Setting(Payload):
+    """One setting of a model."""
+
+    name: str
+    """Its name, after `model.`."""
+    type: str
+    """integer, number, boolean, string, choice...; `or absent` where it may be left out."""
+    default: Any
+    """Its value when none is given; null for absent."""
+    values: str
+    """Bounds or choices; empty when there are none."""
+    about: str
+    """What it does."""
+
+
+class ModelEntry(Payload):
+    """One model."""
+
+    name: str
+    """What it is called."""
+    kind: Literal["sequence", "static"]
+    """`sequence` models are trained by the loop, `static` ones fitted in one call."""
+    about: str
+    """One line about it."""
+    paper: str | None
+    """Address of its paper."""
+    ordered: bool
+    """Whether the order of a history matters."""
+    trainable: bool
+    """Whether the training loop trains it."""
+    causal: bool
+    """Whether later events can't change an earlier state."""
+    holds_user_rows: bool
+    """Whether its weights hold rows of training users."""
+    max_items: int | None
+    """Largest catalog that it takes; null for any."""
+    settings: list[Setting]
+    """Its settings."""
+
+
+class ModelList(Payload):
+    """What `onward models --json` prints, of all models or of one."""
+
+    format: Literal["onward.models/1"] = "onward.models/1"
+    """Format and version."""
+    models: list[ModelEntry]
+    """The models."""
+
+
+def describe_models() -> list[ModelEntry]:
     """One entry a model, in the registry's order (see `describe_model`)."""
     return [describe_model(name) for name in MODELS]
 
 
-def describe_model(name: str) -> dict[str, Any]:
+def describe_model(name: str) -> ModelEntry:
     """Name, kind, one line about it, paper, traits and settings. Raises ConfigError for an unknown model."""
     cls = model_class(name)
     # a class that shares its file with another cites its own paper
     sources = f"{inspect.getdoc(cls)}\n{inspect.getdoc(sys.modules[cls.__module__])}"
     traits = cls.traits
-    return {
-        "name": name,
-        "kind": "sequence" if traits.trainable else "static",
-        "about": (inspect.getdoc(cls) or "").split("\n\n")[0].replace("\n", " "),
-        "paper": _paper(sources),
-        "ordered": traits.ordered,
-        "trainable": traits.trainable,
-        "causal": traits.causal,
-        "holds_user_rows": traits.holds_user_rows,
-        "max_items": traits.max_items,
-        "settings": describe_settings(cls.Config),
-    }
+    return ModelEntry(
+        name=name,
+        kind="sequence" if traits.trainable else "static",
+        about=(inspect.getdoc(cls) or "").split("\n\n")[0].replace("\n", " "),
+        paper=_paper(sources),
+        ordered=traits.ordered,
+        trainable=traits.trainable,
+        causal=traits.causal,
+        holds_user_rows=traits.holds_user_rows,
+        max_items=traits.max_items,
+        settings=describe_settings(cls.Config),
+    )
 
 
 def _paper(text: str) -> str | None:
@@ -45,17 +95,17 @@ def _paper(text: str) -> str | None:
     return f"https://arxiv.org/abs/{cited[1]}" if cited[1] else cited[0].rstrip(".")
 
 
-def describe_settings(config: type[Any]) -> list[dict[str, Any]]:
+def describe_settings(config: type[Any]) -> list[Setting]:
     """Each setting of a Config: name, type, default, what values it takes, and what it does."""
     properties: dict[str, dict[str, Any]] = config.model_json_schema().get("properties", {})
     return [
-        {
-            "name": name,
-            "type": _type(schema),
-            "default": schema.get("default"),
-            "values": _values(schema),
-            "about": schema.get("description", "").replace("\n", " "),
-        }
+        Setting(
+            name=name,
+            type=_type(schema),
+            default=schema.get("default"),
+            values=_values(schema),
+            about=schema.get("description", "").replace("\n", " "),
+        )
         for name, schema in properties.items()
     ]
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import polars as pl
+from pydantic import computed_field
 
 from onward.config import SplitConfig
 from onward.data.audit import leaks, order, shifts
@@ -16,8 +16,8 @@ from onward.data.dataset import Dataset, Manifest
 from onward.data.sequences import Histories, Ints
 from onward.data.split import Split, split
 from onward.errors import ConfigError
+from onward.payload import Payload
 
-FORMAT = "onward.audit/1"
 TIMED = (order.tied_times, order.tied_targets, order.order_leak, leaks.time_overlap, leaks.duplicates)
 ALWAYS = (
     leaks.filters,
@@ -30,20 +30,31 @@ ALWAYS = (
 WORST_FIRST = ("warning", "note", "ok")
 
 
-@dataclass(frozen=True)
-class Audit:
-    """What was found, worst first.
+class Audit(Payload):
+    """What was found in one data set under one split."""
 
-    Attributes:
-        dataset: content hash.
-        protocol: the resolved split.
-        counts: users, items, events, training_events, test_requests, test_events.
-    """
-
+    format: Literal["onward.audit/1"] = "onward.audit/1"
+    """Format and version."""
     dataset: str
+    """Content hash of the data set."""
     protocol: SplitConfig
+    """The resolved split."""
     counts: dict[str, int]
+    """users, items, events, training_events, test_requests, test_events."""
     findings: tuple[Finding, ...]
+    """Everything that was checked, worst first."""
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def warnings(self) -> int:
+        """Findings that mislead a reader of the metrics."""
+        return self.count("warning")
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def notes(self) -> int:
+        """Findings that a reader of the metrics should know."""
+        return self.count("note")
 
     def __getitem__(self, code: str) -> Finding:
         return next(finding for finding in self.findings if finding.code == code)
@@ -51,18 +62,6 @@ class Audit:
     def count(self, severity: str) -> int:
         """Findings of one severity."""
         return sum(finding.severity == severity for finding in self.findings)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
-        return {
-            "format": FORMAT,
-            "dataset": self.dataset,
-            "protocol": self.protocol.model_dump(mode="json"),
-            "counts": self.counts,
-            "warnings": self.count("warning"),
-            "notes": self.count("note"),
-            "findings": [finding.as_dict() for finding in self.findings],
-        }
 
 
 def audit(dataset: Dataset, config: SplitConfig | None = None) -> Audit:
@@ -97,7 +96,7 @@ def audit_split(data: Histories, made: Split, manifest: Manifest, id_rank: Ints 
         "test_events": len(case.test_events[0]),
     }
     ordered = sorted(findings, key=lambda finding: WORST_FIRST.index(finding.severity))
-    return Audit(manifest.hash, made.config, counts, tuple(ordered))
+    return Audit(dataset=manifest.hash, protocol=made.config, counts=counts, findings=tuple(ordered))
 
 
 def id_ranks(catalog: Catalog) -> Ints:

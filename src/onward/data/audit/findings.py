@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
@@ -36,18 +36,14 @@ class Finding:
 
     code: str
     title: str
-    number: float
+    number: int | float
     of: int | None
     share: float | None
     severity: Severity
     found: str
     effect: str
     advice: str = ""
-    details: Mapping[str, float | str | None] = field(default_factory=dict)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
-        return asdict(self) | {"details": dict(self.details)}
+    details: Mapping[str, int | float | str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,142 @@
+"""What `--json` prints: every payload is that of its model, and the committed schemas are those of the models.
+
+Run as a script, it writes the schemas again.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onward.cli.main import COMMANDS, data, main
+from onward.data.synthetic import chain_events
+from onward.payload import Payload
+
+SCHEMAS = Path(__file__).parents[2] / "docs/schemas"
+PAYLOADS = {
+    "audit": "onward.data.audit:Audit",
+    "comparison": "onward.evaluate.compare:Comparison",
+    "data.describe": "onward.data.describe:Description",
+    "data.get": "onward.cli.data_get:Fetched",
+    "data.list": "onward.cli.data_list:KnownDatasets",
+    "doctor": "onward.machine:Machine",
+    "error": "onward.payload:Failure",
+    "evaluation": "onward.evaluate.results:Evaluation",
+    "export": "onward.cli.export:Exported",
+    "models": "onward.models.describe:ModelList",
+    "prepare": "onward.data.prepare:Prepared",
+    "recommendation_file": "onward.cli.recommend:RecommendationFile",
+    "recommendations": "onward.recommend:Recommendations",
+    "train": "onward.cli.train:TrainedRun",
+}
+"""Name of the schema's file -> the model."""
+SILENT = {"demo"}
+"""Commands that print for people only."""
+
+
+def payload_class(name: str) -> type[Payload]:
+    module, _, attribute = PAYLOADS[name].partition(":")
+    cls: type[Payload] = getattr(import_module(module), attribute)
+    return cls
+
+
+def schema(name: str) -> dict[str, Any]:
+    """The schema of a payload, open to the fields that a later version may add."""
+    opened: dict[str, Any] = _open(payload_class(name).model_json_schema(mode="serialization"))
+    return opened
+
+
+def _open(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_open(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    return {key: _open(one) for key, one in value.items() if (key, one) != ("additionalProperties", False)}
+
+
+def test_the_committed_schemas_are_those_of_the_payloads() -> None:
+    committed = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in SCHEMAS.glob("*.json")}
+    assert committed == {name: schema(name) for name in PAYLOADS}, "write them again, as CONTRIBUTING.md says"
+
+
+@pytest.mark.parametrize("name", [name for name in PAYLOADS if name != "error"])
+def test_a_payload_says_its_format(name: str) -> None:
+    assert payload_class(name).model_fields["format"].default == f"onward.{name}/1"
+
+
+def printed(arguments: list[str], name: str, code: int, capfd: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """Run one command with --json; its standard output is one line, and all of it is the payload of that name."""
+    assert main([*arguments, "--json"]) == code
+    lines = capfd.readouterr().out.splitlines()
+    assert len(lines) == 1
+    payload: dict[str, Any] = json.loads(lines[0])
+    # both ways: a field that the model lacks would be lost here, one that it has in excess would be added
+    assert payload_class(name).model_validate(payload).as_dict() == payload
+    return payload
+
+
+def test_standard_output_is_the_payload_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    chain_events(users=30, items=8, length=8, noise=0.2).write_csv("events.csv")
+    gru = "--model gru --protocol last --set train.epochs=1 --set model.width=8"
+    lines = {
+        "prepare events.csv -o dataset": "prepare",
+        "data list": "data.list",
+        "data describe dataset": "data.describe",
+        "data audit dataset --protocol last": "audit",
+        "data audit dataset": "audit",
+        "models": "models",
+        "models sasrec": "models",
+        "doctor": "doctor",
+        "train dataset --model popularity --protocol last -o popularity": "train",
+        f"train dataset {gru} -o gru": "train",
+        "evaluate gru": "evaluation",
+        "compare popularity gru": "comparison",
+        "compare popularity gru -o report.html": "comparison",
+        "recommend gru --history 1,2,nothing": "recommendations",
+        "recommend gru --user 3": "recommendations",
+        "recommend gru --all -o lists.parquet": "recommendation_file",
+        "export gru -o model": "export",
+    }
+    for line, name in lines.items():
+        printed(line.split(), name, 0, capfd)
+    # `data get` has its own test: it needs a data set in the cache
+    assert set(lines.values()) == set(PAYLOADS) - {"data.get", "error"}
+    run = {line.split()[0] for line in lines}
+    assert run == set(COMMANDS) - SILENT | {"data"}
+    about_data = {name for name in data if not name.startswith("-")}
+    assert {line.split()[1] for line in lines if line.startswith("data ")} == about_data - {"get"}
+
+
+def test_data_get(ml100k: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    payload = printed(["data", "get", "ml-100k", "-o", str(tmp_path / "here")], "data.get", 0, capfd)
+    assert payload["files"] == ["ml-100k.inter", "ml-100k.item", "ml-100k.user"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["models", "sasrce"], "config"),
+        (["data", "describe", "nowhere"], "format"),
+        (["recommend"], "usage"),
+        (["no-such-command"], "usage"),
+    ],
+)
+def test_an_error(arguments: list[str], code: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert printed(arguments, "error", 2, capfd)["error"]["code"] == code
+
+
+def write_schemas() -> None:
+    """Write every schema to docs/schemas."""
+    for name in PAYLOADS:
+        (SCHEMAS / f"{name}.json").write_text(json.dumps(schema(name), indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_schemas()
