@@ -31,8 +31,7 @@ def data_audit(
     Says what was counted, how bad it is, what it does to metrics and what to do about it: ties, leaks through time,
     duplicates, cold items and users, repeats, drift, filters that saw the future. Changes nothing.
 
-    Example:
-        onward data audit dataset/ --protocol last
+    Example: onward data audit dataset/ --protocol last
     """
     from onward.config import SplitConfig
     from onward.data.audit import audit

@@ -10,11 +10,10 @@ if TYPE_CHECKING:
     from onward.machine import Machine
 
 
-def doctor(as_json: Json = False) -> None:
+def doctor(*, as_json: Json = False) -> None:
     """Say what this machine has: cores, memory, PyTorch, bf16, GPU, extras, cached data sets.
 
-    Example:
-        onward doctor
+    Example: onward doctor
     """
     from onward.machine import describe_machine
 

@@ -6,6 +6,7 @@ Commands are import paths, loaded only when called, so that `onward --help` load
 from __future__ import annotations
 
 import json
+import os
 import sys
 
 from cyclopts import App, CycloptsError
@@ -49,6 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     as_json = "--json" in given
     try:
+        _show_whole_help(given)
         app(given, exit_on_error=False, print_error=not as_json, result_action="return_value")
     except CycloptsError as error:  # the command line itself; already printed, unless for machines
         if as_json:
@@ -62,7 +64,17 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         print_error("stopped by Ctrl-C", str(stop))
         return 130
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has gone: nothing is left to say, or to flush
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return 0
+
+
+def _show_whole_help(given: list[str]) -> None:
+    """Let the help page of the command called be its whole docstring, example included, not the line of the list."""
+    called = app.parse_commands([word for word in given if not word.startswith("-")])[1][-1]
+    if called not in (app, data):
+        called.help = None
 
 
 def _print_json(code: str, message: str, hint: str) -> None:

@@ -20,9 +20,7 @@ def models(
 ) -> None:
     """List the models, or show one model's settings.
 
-    Examples:
-        onward models
-        onward models sasrec
+    Example: onward models sasrec
     """
     from onward.models.describe import ModelList, describe_model, describe_models
 

@@ -1,0 +1,34 @@
+"""What all commands share: help pages, and a reader that goes away."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from onward.cli.main import COMMANDS, main
+
+PAGES = [[name] for name in COMMANDS] + [["data", name] for name in ("list", "get", "describe", "audit")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=" ".join)
+def test_help_page_has_an_example(page: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*page, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert f"onward {' '.join(page)}" in " ".join(text.partition("Example")[2].split())
+
+
+@pytest.mark.parametrize("flags", [["--json"], []])
+def test_a_closed_pipe_leaves_no_traceback(flags: list[str]) -> None:
+    code = "import sys; from onward.cli.main import main; sys.stdin.read(); sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "models", *flags]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()  # before the command writes: it waits for the end of its input
+        process.stdin.close()
+        assert process.stderr.read() == ""
+        assert process.wait() == 1
