@@ -192,3 +192,15 @@ def test_a_given_column_is_not_taken_twice():
         find_roles(["user", "item"], {"user": "item", "item": "item"}, "log")
     with pytest.raises(DataError, match="can't be 'none'"):
         find_roles(["user", "item"], {"user": "none"}, "log")
+
+
+@pytest.mark.parametrize(
+    ("frame", "said"),
+    [
+        (pd.DataFrame([[1, 2, 3]], columns=["user", "item", "item"]), "two columns named 'item'"),
+        (pd.DataFrame({"user": [1, 2], "item": ["a", 1]}), "the frame can't be read"),
+    ],
+)
+def test_a_pandas_frame_that_polars_refuses(frame: pd.DataFrame, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        open_source(frame, "events", None, 1)

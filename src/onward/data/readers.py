@@ -132,10 +132,15 @@ def _lazy(name: str, frame: pl.LazyFrame) -> Source:
 def _from_pandas(table: Any) -> pl.DataFrame:
     if not hasattr(table, "to_records"):
         raise DataError(f"a table can't be a {type(table).__name__}", "give a path, a polars frame or a pandas frame")
+    twice = sorted({str(name) for name in table.columns[table.columns.duplicated()]})
+    if twice:
+        raise DataError(f"the frame has two columns named '{twice[0]}'", "rename one of them")
     try:
         return pl.from_pandas(table)
     except ImportError:
         raise MissingExtraError("pyarrow", "pandas") from None
+    except (ValueError, TypeError) as error:  # pyarrow's errors are both
+        raise DataError(f"the frame can't be read: {error}", "make each column of one type: .astype(str)") from None
 
 
 def _text(path: Path, layout: TextLayout) -> Source:
