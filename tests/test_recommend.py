@@ -110,7 +110,7 @@ def test_exclude_and_only(run: Path) -> None:
     assert {one.item for one in recommend(run, "1", k=7, only=["genre=b"]).items} == {"2", "3"}
     found = recommend(run, "1", k=7, exclude=["nothing"])
     assert {one.item for one in found.items} == everything
-    assert found.notes[0] == "'nothing' is not in the catalog, so it is left out"
+    assert found.notes[0] == "'nothing' is not in the catalog, so it is ignored"
 
 
 def test_seen_items_come_back_only_when_asked(run: Path) -> None:

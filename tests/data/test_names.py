@@ -65,8 +65,8 @@ def test_unknown_names_are_left_out_and_the_nearest_offered() -> None:
     assert [FILMS.id(index) for index in named.indices] == ["10"]
     assert named.unknown == ["Toy Stroy", "no, such", "Godfathr"]
     first, second, third = named.notes(FILMS)
-    assert first == "'Toy Stroy' is not in the catalog, so it is left out; did you mean 'Toy Story (1995)'?"
-    assert second == "'no, such' is not in the catalog, so it is left out"
+    assert first == "'Toy Stroy' is not in the catalog, so it is ignored; did you mean 'Toy Story (1995)'?"
+    assert second == "'no, such' is not in the catalog, so it is ignored"
     assert "'Godfather, The (1972)'" in third
 
 

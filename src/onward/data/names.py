@@ -29,7 +29,7 @@ class Named:
         for number, name in enumerate(self.unknown):
             near = catalog.suggest(name) if number < SUGGESTED else []
             guess = f"; did you mean {' or '.join(repr(one) for one in near)}?" if near else ""
-            notes.append(f"'{name}' is not in the catalog, so it is left out{guess}")
+            notes.append(f"'{name}' is not in the catalog, so it is ignored{guess}")
         return notes
 
 
