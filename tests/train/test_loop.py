@@ -109,6 +109,7 @@ def test_the_model_that_ships_carries_the_evaluated_runs_numbers(dataset: Path, 
     assert "has not been evaluated yet" in capsys.readouterr().err
     assert main(["evaluate", str(run.folder)]) == 0
     assert main(again) == 0
+    assert f"next: onward export {tmp_path / 'ship'} -o model" in capsys.readouterr().out
     shipped, measured = (
         load_bundle(tmp_path / "ship"),
         json.loads((run.folder / "evaluation" / "test" / "metrics.json").read_text()),

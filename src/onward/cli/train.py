@@ -103,7 +103,9 @@ def train(
         shown = [name for name in ("ndcg@10", "hr@10", "mse", "f1") if name in done.validation]
         if shown:
             console.print("validation: " + "  ".join(f"{name} {done.validation[name]:.4f}" for name in shown))
-        console.print(f"run folder: {done.folder}    next: onward evaluate {done.folder}", highlight=False)
+        nothing_left = done.config.split.protocol == "all"
+        then = f"export {done.folder} -o model" if nothing_left else f"evaluate {done.folder}"
+        console.print(f"run folder: {done.folder}    next: onward {then}", highlight=False)
 
     payload = TrainedRun(
         run=str(done.folder),
