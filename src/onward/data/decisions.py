@@ -45,7 +45,7 @@ def _times(scanned: Scan, ordered: Ordered, rules: Rules, facts: Facts) -> list[
     )
     said = [f"times are {kind}: {describe(facts.time_min)} to {describe(facts.time_max)} UTC"]
     if facts.time_max < _YEAR_1971 and unit != DATE and scanned.times.given is None:
-        said.append("all times lie in 1970: if they aren't epoch numbers of that unit, say which: --time-unit")
+        said.append("no time lies after 1970: if they aren't epoch numbers of that unit, say which: --time-unit")
     if ordered.unsorted_rows:
         said.append("rows did not come in time order; they are sorted, equal times in the order of the input")
     if facts.tie_share and rules.groups == "none":
