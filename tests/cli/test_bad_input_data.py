@@ -376,8 +376,15 @@ def test_other_unsound_folders(tmp_path, prepared, capsys):
     capsys.readouterr()
     assert "newer than onward.dataset/1" in said(text.replace("onward.dataset/1", "onward.dataset/2"))
     assert "is not valid TOML" in said(text[: len(text) // 2] + "\n= =")
-    assert "unknown setting 'colour'" in said('colour = "red"\n' + text)
+    assert "events = 'many'" in said(text.replace("events = 1", 'events = "many"'))
     (dataset.segment / "users.parquet").unlink()
     assert "users.parquet is missing" in said(text)
     assert main(["data", "describe", str(tmp_path)]) == 2
     assert "is not a dataset folder" in capsys.readouterr().err
+
+
+def test_a_field_that_a_later_writer_added_is_passed_over(prepared):
+    dataset = prepared("user,item\nu,a\n")
+    manifest = dataset.path / "dataset.toml"
+    manifest.write_text('colour = "red"\n' + manifest.read_text())
+    assert main(["data", "describe", str(dataset.path)]) == 0

@@ -107,6 +107,8 @@ def test_the_model_that_ships_carries_the_evaluated_runs_numbers(dataset: Path, 
     again = ["train", str(dataset), "--protocol", "all", "-o", str(tmp_path / "ship"), "--like", str(run.folder)]
     assert main(again) == 2
     assert "has not been evaluated yet" in capsys.readouterr().err
+    assert main([*again, "-m", "sasrec"]) == 2
+    assert "trains its own model, 'gru', not 'sasrec'" in capsys.readouterr().err
     assert main(["evaluate", str(run.folder)]) == 0
     assert main(again) == 0
     assert f"next: onward export {tmp_path / 'ship'} -o model" in capsys.readouterr().out

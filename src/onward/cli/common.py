@@ -10,9 +10,19 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from onward.payload import Payload
 
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object on standard output.")]
+
+
+def console(error: bool = False) -> Console:
+    """Where text for people goes: whole lines into files and pipes, wrapped at words on a terminal."""
+    from rich.console import Console
+
+    stream = sys.stderr if error else sys.stdout
+    return Console(stderr=error, highlight=False, soft_wrap=not stream.isatty())
 
 
 def emit(payload: Payload, as_json: bool, render: Callable[[], None]) -> None:
@@ -25,11 +35,10 @@ def emit(payload: Payload, as_json: bool, render: Callable[[], None]) -> None:
 
 def print_error(message: str, hint: str = "") -> None:
     """An error on standard error, for people."""
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console(stderr=True, soft_wrap=True)
-    console.print(Text.assemble(("error: ", "bold red"), message))
+    out = console(error=True)
+    out.print(Text.assemble(("error: ", "bold red"), message))
     if hint:
-        console.print(Text.assemble(("hint: ", "bold"), hint))
+        out.print(Text.assemble(("hint: ", "bold"), hint))
     sys.stderr.flush()

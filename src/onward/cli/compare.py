@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from onward.cli.common import Json, emit
+from onward.cli.common import Json, console, emit
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -54,26 +54,24 @@ def compare(
 
 def print_comparison(result: Comparison, report: Path | None) -> None:
     """The comparison for people, on standard output."""
-    from rich.console import Console
-
-    console = Console(highlight=False, soft_wrap=True)
+    out = console()
     first = result.rows[0].evaluation
-    console.print(
+    out.print(
         f"{result.part} part, protocol '{result.protocol['split']}', seen items {result.protocol['seen']}d: "
         f"{first.requests:,} requests of {first.users:,} users"
     )
-    console.print(_table(result, wide=console.width >= 110))
+    out.print(_table(result, wide=out.width >= 110))
     others = len(result.rows) - 1
     if others:
         adjusted = f", adjusted for {others} tests (Holm)" if others > 1 else ""
-        console.print(
+        out.print(
             f"p: paired bootstrap over users of {result.metric} against '{result.baseline}'{adjusted}; "
             "second lines: 95% intervals"
         )
     if any("mse" in row.evaluation.metrics for row in result.rows):
-        console.print(_interest_table(result))
+        out.print(_interest_table(result))
     if report is not None:
-        console.print(f"report: {report}")
+        out.print(f"report: {report}")
 
 
 def _table(result: Comparison, wide: bool) -> Table:

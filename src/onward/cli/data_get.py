@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from onward.cli.common import Json, emit
+from onward.cli.common import Json, console, emit
 from onward.payload import Payload
 
 
@@ -50,14 +50,12 @@ def data_get(
     prepare = entry.prepare.replace("FOLDER", str(folder))
 
     def render() -> None:
-        from rich.console import Console
-
-        console = Console(highlight=False, soft_wrap=True)
-        console.print(f"[bold]{entry.title}[/bold]")
-        console.print(f"terms: {entry.terms}")
-        console.print(f"source: {entry.source}")
-        console.print(f"verified, in: {folder}")
-        console.print(f"next: {prepare}")
+        out = console()
+        out.print(f"[bold]{entry.title}[/bold]")
+        out.print(f"terms: {entry.terms}")
+        out.print(f"source: {entry.source}")
+        out.print(f"verified, in: {folder}")
+        out.print(f"next: {prepare}")
 
     payload = Fetched(
         name=name,

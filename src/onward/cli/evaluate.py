@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from onward.cli.common import Json, emit
+from onward.cli.common import Json, console, emit
 from onward.config import Protocol
 
 if TYPE_CHECKING:
@@ -77,22 +77,20 @@ def evaluate(
 
 
 def _print(result: Evaluation) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False, soft_wrap=True)
+    out = console()
     split = result.protocol["split"]
-    console.print(
+    out.print(
         f"[bold]{result.model}[/] on the {result.part} part, protocol '{split}': {result.requests:,} requests "
         f"of {result.users:,} users. Means over requests, with 95% intervals:"
     )
-    console.print(_metrics_table(result))
-    console.print(f"accuracy@1 {_estimate(result.metrics['accuracy@1'])}")
-    console.print(f"means over users: {_line(result, result.user_metrics)}")
+    out.print(_metrics_table(result))
+    out.print(f"accuracy@1 {_estimate(result.metrics['accuracy@1'])}")
+    out.print(f"means over users: {_line(result, result.user_metrics)}")
     if result.counts["interest_pairs"]:
-        console.print(_interest_table(result))
-    console.print(_lists_table(result))
+        out.print(_interest_table(result))
+    out.print(_lists_table(result))
     for line in _notes(result):
-        console.print(line)
+        out.print(line)
 
 
 def _metrics_table(result: Evaluation) -> Table:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from onward.cli.common import Json, emit
+from onward.cli.common import Json, console, emit
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -101,17 +101,15 @@ def prepare(
 
 
 def _render(dataset: Dataset, seconds: float) -> None:
-    from rich.console import Console
-
     manifest = dataset.manifest
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(
+    out = console()
+    out.print(
         f"[bold]{manifest.events:,}[/] events of [bold]{manifest.users:,}[/] users on "
         f"[bold]{manifest.items:,}[/] items, prepared in {seconds:.1f} s"
     )
     for decision in manifest.decisions:
-        console.print(f"  {decision}", markup=False)
-    console.print(f"dataset: {dataset.path}    next: onward data audit {dataset.path}", markup=False)
+        out.print(f"  {decision}", markup=False)
+    out.print(f"dataset: {dataset.path}    next: onward data audit {dataset.path}", markup=False)
 
 
 @contextmanager
@@ -140,7 +138,6 @@ def progress_after(seconds: float) -> Iterator[Callable[[str, int, int | None], 
 
 
 def _bar() -> Progress:
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (
@@ -149,5 +146,5 @@ def _bar() -> Progress:
         TextColumn("{task.completed:,} rows"),
         TimeElapsedColumn(),
     )
-    console = Console(stderr=True)
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    out = console(error=True)
+    return Progress(*columns, console=out, transient=True, disable=not out.is_terminal)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from onward.cli.common import Json, emit
+from onward.cli.common import Json, console, emit
 from onward.payload import Payload
 
 if TYPE_CHECKING:
@@ -84,16 +84,15 @@ def recommend(
 
 
 def _print(found: Recommendations) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(soft_wrap=True)
+    out = console()
     whose = f"user {found.user}" if found.user is not None else "this history"
-    console.print(Text(f"{found.model} for {whose}", style="bold"))
+    out.print(Text(f"{found.model} for {whose}", style="bold"))
     newest = ", ".join(found.history[-SHOWN_HISTORY:]) or "nothing"
     before = len(found.history) - SHOWN_HISTORY
-    console.print(Text("after: " + (f"{before} more, then " if before > 0 else "") + newest, style="dim"))
+    out.print(Text("after: " + (f"{before} more, then " if before > 0 else "") + newest, style="dim"))
     titled = any(one.title != one.item for one in found.items)
     table = Table(box=None)
     table.add_column("rank", justify="right")
@@ -104,17 +103,16 @@ def _print(found: Recommendations) -> None:
     for one in found.items:
         title = [Text(one.title)] if titled else []
         table.add_row(str(one.rank), *title, Text(one.item), f"{one.score:.4g}")
-    console.print(table)
+    out.print(table)
     _print_notes(found.notes)
 
 
 def _print_notes(notes: list[str]) -> None:
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console(soft_wrap=True, stderr=True)
+    out = console(error=True)
     for note in notes:
-        console.print(Text.assemble(("note: ", "yellow"), note))
+        out.print(Text.assemble(("note: ", "yellow"), note))
 
 
 def _everyone(

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from onward.cli.common import Json, emit
+from onward.cli.common import Json, console, emit
 from onward.config import Protocol, SplitConfig
 from onward.payload import Payload
 
@@ -72,6 +72,8 @@ def train(
     from onward.train.loop import Stopped
     from onward.train.run import train as run_training
 
+    if resume and not (out / "config.toml").is_file():
+        console(error=True).print(f"note: {out} holds no run to resume, so the training starts from the beginning")
     try:
         done = run_training(
             dataset,
@@ -92,20 +94,18 @@ def train(
         ) from None
 
     def render() -> None:
-        from rich.console import Console
-
-        console = Console(soft_wrap=True)
+        text = console()
         kept = "" if done.best_epoch is None else f", weights of epoch {done.best_epoch:g} kept"
-        console.print(
+        text.print(
             f"trained [bold]{done.config.model['name']}[/] in {done.seconds:.1f} s{kept}; "
             f"{done.parameters:,} parameters"
         )
         shown = [name for name in ("ndcg@10", "hr@10", "mse", "f1") if name in done.validation]
         if shown:
-            console.print("validation: " + "  ".join(f"{name} {done.validation[name]:.4f}" for name in shown))
+            text.print("validation: " + "  ".join(f"{name} {done.validation[name]:.4f}" for name in shown))
         nothing_left = done.config.split.protocol == "all"
         then = f"export {done.folder} -o model" if nothing_left else f"evaluate {done.folder}"
-        console.print(f"run folder: {done.folder}    next: onward {then}", highlight=False)
+        text.print(f"run folder: {done.folder}    next: onward {then}", highlight=False)
 
     payload = TrainedRun(
         run=str(done.folder),

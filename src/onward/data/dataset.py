@@ -22,6 +22,7 @@ from typing import Literal
 
 import numpy as np
 import polars as pl
+from pydantic import ConfigDict
 
 from onward.config import Config, read_toml
 from onward.data.catalog import Catalog
@@ -34,6 +35,9 @@ SEGMENT = Path("segments/000000")
 
 class Manifest(Config):
     """`dataset.toml`: what the folder holds and how it was made."""
+
+    # within a format version fields are only added, so a reader passes over those it doesn't know yet
+    model_config = ConfigDict(extra="ignore")
 
     format: str = FORMAT
     """Format and version of the folder."""

@@ -19,6 +19,7 @@ class Display:
     def __init__(self, title: str, shown: bool = True) -> None:
         self._task: TaskID | None = None
         self._title = title
+        console = Console(stderr=True)
         self._progress = Progress(
             TextColumn("[bold]{task.description}"),
             BarColumn(bar_width=8),  # all of it fits into 80 columns
@@ -26,8 +27,8 @@ class Display:
             TextColumn("{task.fields[loss]}{task.fields[speed]}{task.fields[best]}"),
             TimeRemainingColumn(compact=True),
             TextColumn("left"),
-            console=Console(stderr=True),
-            disable=not shown,
+            console=console,
+            disable=not shown or not console.is_terminal,
             transient=True,
         )
 

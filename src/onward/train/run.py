@@ -80,7 +80,7 @@ def train(
     if not resume:
         check_target(folder, overwrite)
     if given or not resume:
-        values = apply_settings(_start(config, like), settings)
+        values = apply_settings(_start(config, like, model), settings)
         resolved = _resolve(data, values, model, protocol, refit, seed)
     if resume:
         resolved = _resumed(folder, data, resolved if given else None)
@@ -90,7 +90,7 @@ def train(
     return done
 
 
-def _start(config: str | Path | None, like: str | Path | None) -> dict[str, Any]:
+def _start(config: str | Path | None, like: str | Path | None, model: str) -> dict[str, Any]:
     """Settings of a file, or of a run that was evaluated, with the number of epochs that validated best there."""
     if like is None:
         return read_toml(Path(config)) if config is not None else {}
@@ -98,6 +98,8 @@ def _start(config: str | Path | None, like: str | Path | None) -> dict[str, Any]
         raise ConfigError("--like takes its settings from a run, so there is no place for --config", "leave one out")
     folder = bundle_folder(like)
     manifest = read_manifest(folder)
+    if model not in ("", manifest.model):
+        raise ConfigError(f"--like {like} trains its own model, '{manifest.model}', not '{model}'", "leave --model out")
     if not measurements(like):
         raise ConfigError(f"{like} has not been evaluated yet", f"evaluate it first: onward evaluate {like}")
     values = read_toml(folder / "config.toml")
