@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from onward.models.base import Traits
-from onward.models.sequence import SequenceConfig, SequenceModel
+from onward.models.sequence import Rows, SequenceConfig, SequenceModel
 
 
 class NextItNetConfig(SequenceConfig):
@@ -68,7 +68,7 @@ class NextItNet(SequenceModel):
         assert isinstance(config, NextItNetConfig)
         self.blocks = nn.Sequential(*(ResidualBlock(config, dilation) for dilation in config.dilations))
 
-    def encode(self, inputs_BLD: Tensor, lengths: Tensor) -> Tensor:
+    def encode(self, inputs_BLD: Tensor, rows: Rows) -> Tensor:
         """(B, L, D) states; what stands after a row's length never reaches an earlier step."""
         # item vectors start tiny: at scale one they aren't drowned by what the blocks add
         scaled_BLD = inputs_BLD * math.sqrt(inputs_BLD.shape[2])

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from onward.errors import ConfigError
 from onward.models.base import Traits
-from onward.models.sequence import SequenceConfig, SequenceModel
+from onward.models.sequence import Rows, SequenceConfig, SequenceModel
 
 MAX_ONEHOT_ITEMS = 20_000
 
@@ -82,7 +82,7 @@ class Recurrent(SequenceModel):
         width_in = config.width if config.input == "embedding" else n_items + 1
         self.recurrent = self.cell(width_in, config.width, config.layers, batch_first=True)
 
-    def encode(self, inputs_BLD: Tensor, lengths: Tensor) -> Tensor:
+    def encode(self, inputs_BLD: Tensor, rows: Rows) -> Tensor:
         """(B, L, D) hidden states; what stands after a row's length never reaches an earlier step."""
         states_BLD, _ = self.recurrent(F.dropout(inputs_BLD, self.config.dropout, self.training))
         return F.dropout(states_BLD, self.config.dropout, self.training)

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from onward.errors import ConfigError
 from onward.models.base import Traits
-from onward.models.sequence import SequenceConfig, SequenceModel
+from onward.models.sequence import Rows, SequenceConfig, SequenceModel
 
 
 class SASRecConfig(SequenceConfig):
@@ -89,7 +89,7 @@ class SASRec(SequenceModel):
             for added in (block.project, block.narrow):
                 nn.init.normal_(added.weight, std=0.02)
 
-    def encode(self, inputs_BLD: Tensor, lengths: Tensor) -> Tensor:
+    def encode(self, inputs_BLD: Tensor, rows: Rows) -> Tensor:
         """(B, L, D) states; what stands after a row's length never reaches an earlier step."""
         # scaled as in the paper; without it the blocks drown the item vectors, which start tiny, and learning is slow
         x_BLD = inputs_BLD * math.sqrt(inputs_BLD.shape[2]) + self.position[: inputs_BLD.shape[1]]

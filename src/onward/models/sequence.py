@@ -61,6 +61,30 @@ class ItemVectors(nn.Module):
         return F.embedding_bag(items, self.weight, bags, mode="mean")
 
 
+class Rows:
+    """Where the steps of a batch stand when each row is padded on the right to the longest.
+
+    Attributes:
+        batch: the batch, its columns flat over the real steps.
+        lengths: (B,) int64 steps of each row.
+        real: (B, L) bool, false on padding.
+    """
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch, self.lengths = batch, batch.lengths
+        self.real = torch.arange(int(self.lengths.max()), device=self.lengths.device) < self.lengths[:, None]
+        self._slots = self.real.flatten().nonzero().squeeze(1)
+
+    def padded(self, flat: Tensor) -> Tensor:
+        """(N, ...) a value a step to (B, L, ...), zero on padding."""
+        empty = flat.new_zeros(self.real.numel(), *flat.shape[1:])
+        return empty.index_copy(0, self._slots, flat).view(*self.real.shape, *flat.shape[1:])
+
+    def flat(self, padded: Tensor) -> Tensor:
+        """(B, L, ...) to (N, ...), the real steps row by row."""
+        return padded.flatten(0, 1).index_select(0, self._slots)
+
+
 class SequenceModel(nn.Module, Recommender):
     """Item vectors -> encoder -> one state a step -> scores over items, or interest in one.
 
@@ -95,7 +119,7 @@ class SequenceModel(nn.Module, Recommender):
         """Make the encoder's layers."""
 
     @abstractmethod
-    def encode(self, inputs_BLD: Tensor, lengths: Tensor) -> Tensor:
+    def encode(self, inputs_BLD: Tensor, rows: Rows) -> Tensor:
         """(B, L, D) states from (B, L, D) inputs; rows are real up to their length, zero after it."""
 
     def initialise(self) -> None:
@@ -128,13 +152,8 @@ class SequenceModel(nn.Module, Recommender):
     def states(self, batch: Batch) -> Tensor:
         """(N, D) states of all real steps, row by row."""
         vectors_ND = self._vectors(batch)
-        lengths = batch.lengths
-        longest = int(lengths.max())
-        real_BL = torch.arange(longest, device=lengths.device) < lengths[:, None]
-        slots_N = real_BL.flatten().nonzero().squeeze(1)
-        padded = vectors_ND.new_zeros(len(lengths) * longest, vectors_ND.shape[1])
-        inputs_BLD = padded.index_copy(0, slots_N, vectors_ND).view(len(lengths), longest, -1)
-        return self.encode(inputs_BLD, lengths).flatten(0, 1).index_select(0, slots_N)
+        rows = Rows(batch)
+        return rows.flat(self.encode(rows.padded(vectors_ND), rows))
 
     def _vectors(self, batch: Batch) -> Tensor:
         vectors_ND: Tensor = self.input(batch.items, batch.bags)
