@@ -20,14 +20,15 @@ from onward.data.negatives import NegativeSampler
 from onward.data.sequences import Histories, Ints
 from onward.errors import ConfigError
 from onward.models import losses
-from onward.models.base import Items, ModelConfig, Recommender
+from onward.models.base import Items, Recommender
+from onward.models.objective import ObjectiveConfig, item_logits, ranking_loss
 
 ENCODE_STEPS = 65_536
 """Steps encoded at once when scoring."""
 
 
-class SequenceConfig(ModelConfig):
-    """Settings that all sequence models share."""
+class SequenceConfig(ObjectiveConfig):
+    """Settings that all sequence models share; those of the loss are in `ObjectiveConfig`."""
 
     width: int = Field(64, ge=1)
     """Width of item vectors and states."""
@@ -35,14 +36,6 @@ class SequenceConfig(ModelConfig):
     """Newest steps of a history that the model reads; longer training histories are cut into windows."""
     dropout: float = Field(0.2, ge=0, lt=1)
     """Share of activations dropped in training."""
-    loss: Literal["cross_entropy", "sampled_softmax", "bce", "bpr", "mse"] = "cross_entropy"
-    """What is minimised; `mse` learns the interest in [0, 1] from the events' value column instead of ranking."""
-    softmax: Literal["float32", "bfloat16"] = "float32"
-    """Precision of `cross_entropy`'s matrix products in training; bfloat16 is faster where the processor has it."""
-    negatives: int = Field(256, ge=1)
-    """Negatives a batch shares, for sampled_softmax, bce and bpr."""
-    negatives_power: float = Field(0.0, ge=0, le=1)
-    """Negatives are drawn in proportion to training events ** this: 0 uniform, 1 by popularity."""
     output: Literal["tied", "separate"] = "tied"
     """Whether items are scored by their input vectors or by a table of their own."""
 
@@ -167,25 +160,18 @@ class SequenceModel(nn.Module, Recommender):
         """The configured loss of a batch, a scalar."""
         states_ND = self.states(batch)
         states_TD = states_ND if batch.bags is None else states_ND.index_select(0, batch.target_steps)
-        targets, weights = batch.targets, batch.target_weights
-        if self.config.loss == "cross_entropy":
-            table, bias = self._table(), self.output_bias
-            precision = getattr(torch, self.config.softmax)
-            return losses.full_softmax(states_TD, table[1:], bias[1:], targets - 1, weights, precision)
-        positive = self._logits(states_TD, targets)
         if self.config.loss == "mse":
-            assert batch.target_values is not None
-            wanted = self._scale(batch.target_values)
-            known = ~wanted.isnan()
-            return losses.mse(positive.sigmoid()[known], wanted[known].clamp(0, 1), weights[known])
-        drawn = self.sampler.draw(self.config.negatives).to(targets.device)
-        negative = states_TD @ self._table()[drawn].T + self.output_bias[drawn]
-        hits = targets[:, None] == drawn[None, :]
-        if self.config.loss == "sampled_softmax":
-            log_q = self.sampler.log_q.to(targets.device)[drawn]
-            return losses.sampled_softmax(positive, negative, log_q, hits, weights)
-        pairwise = losses.bce if self.config.loss == "bce" else losses.bpr
-        return pairwise(positive, negative, hits, weights)
+            return self._value_loss(states_TD, batch)
+        table, bias = self._table(), self.output_bias
+        return ranking_loss(states_TD, batch.targets, batch.target_weights, table, bias, self.sampler, self.config)
+
+    def _value_loss(self, states_TD: Tensor, batch: Batch) -> Tensor:
+        """How far the interest in each target is from its event's value."""
+        assert batch.target_values is not None
+        wanted = self._scale(batch.target_values)
+        known = ~wanted.isnan()
+        interest = self._logits(states_TD, batch.targets).sigmoid()
+        return losses.mse(interest[known], wanted[known].clamp(0, 1), batch.target_weights[known])
 
     def _table(self) -> Tensor:
         table = self.input if self.output is None else self.output
@@ -193,7 +179,7 @@ class SequenceModel(nn.Module, Recommender):
         return table.weight
 
     def _logits(self, states: Tensor, items: Tensor) -> Tensor:
-        return (states * self._table()[items]).sum(1) + self.output_bias[items]
+        return item_logits(states, items, self._table(), self.output_bias)
 
     def _scale(self, values: Tensor) -> Tensor:
         low, high = self.value_bounds[0], self.value_bounds[1]
