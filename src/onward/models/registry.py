@@ -20,6 +20,7 @@ MODELS = {
     "gru": "onward.models.recurrent:GRU",
     "nextitnet": "onward.models.convolutional:NextItNet",
     "sasrec": "onward.models.sasrec:SASRec",
+    "esasrec": "onward.models.esasrec:ESASRec",
 }
 
 

@@ -12,6 +12,7 @@ Legend: B rows, L steps, D width, H heads.
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -71,6 +72,7 @@ class SASRec(SequenceModel):
     name = "sasrec"
     Config = SASRecConfig
     traits = Traits(trainable=True, ordered=True)
+    block: ClassVar[type[Block]] = Block
 
     def build(self, config: SequenceConfig, n_items: int) -> None:
         """Positions, blocks, final norm."""
@@ -78,7 +80,7 @@ class SASRec(SequenceModel):
         if config.width % config.heads:
             raise ConfigError(f"model.heads = {config.heads} does not divide model.width = {config.width}")
         self.position = nn.Parameter(torch.empty(config.max_length, config.width))
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
+        self.blocks = nn.ModuleList(self.block(config) for _ in range(config.blocks))
         self.norm = nn.LayerNorm(config.width)
 
     def initialise(self) -> None:
