@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from onward.data.batches import Steps, TrainingBatches
-from onward.data.negatives import NegativeSampler
 from onward.data.sequences import Histories
 
 HISTORIES = st.lists(st.lists(st.integers(1, 9), max_size=12), min_size=1, max_size=8)
@@ -94,16 +92,3 @@ def test_a_group_is_one_step_and_its_targets_are_a_set() -> None:
 def test_users_with_one_event_give_nothing_to_learn() -> None:
     batches = TrainingBatches(Histories.from_lists([[1], [], [2]], 2), 5, 10, seed=0)
     assert batches.n_targets == 0
-
-
-@pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
-def test_negatives_follow_their_stated_probabilities(power: float) -> None:
-    import torch
-
-    counts = np.array([0, 10, 0, 40, 250])
-    sampler = NegativeSampler(counts, power)
-    drawn = sampler.draw(200_000, torch.Generator().manual_seed(0))
-    share = np.bincount(drawn.numpy(), minlength=5) / 200_000
-    weights = np.where(counts > 0, counts**power, 0)
-    np.testing.assert_allclose(share, weights / weights.sum(), atol=0.005)
-    np.testing.assert_allclose(sampler.log_q.exp().numpy(), weights / weights.sum(), atol=1e-6)

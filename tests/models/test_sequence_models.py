@@ -103,7 +103,7 @@ def test_heads_must_divide_the_width() -> None:
 
 
 @pytest.mark.parametrize("name", NEURAL)
-@pytest.mark.parametrize("loss", ["cross_entropy", "sampled_softmax", "bce", "bpr", "mse"])
+@pytest.mark.parametrize("loss", ["cross_entropy", "sampled_softmax", "bce", "gbce", "bpr", "bpr_max", "mse"])
 def test_every_loss_has_a_gradient_for_every_weight(name: str, loss: str) -> None:
     from onward.data.batches import TrainingBatches
 

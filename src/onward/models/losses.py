@@ -6,12 +6,10 @@ loss is the weighted mean over predictions, a scalar.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 CHUNK_ROWS = 256
 """Rows whose logits over the whole catalog are held at once."""
@@ -82,33 +80,6 @@ class _ChunkedSoftmax(torch.autograd.Function):
         return grad_states * grad_output, grad_table * grad_output, grad_bias * grad_output, None, None, None
 
 
-def sampled_softmax(positive: Tensor, negative: Tensor, log_q: Tensor, hits: Tensor, weights: Tensor) -> Tensor:
-    """Softmax over the target and K shared negatives, each logit less its log-probability of being drawn (logQ).
-
-    Bengio and Senecal (2008), "Adaptive importance sampling to accelerate training of a neural probabilistic
-    language model". Of K draws with replacement, one of probability q stands for 1 / (K q) items, so that the
-    sum over the negatives is an unbiased estimate of the sum over all items but the target; draws that hit the
-    target count as nothing.
-
-    Args:
-        positive: (N,) target logits. negative: (N, K). log_q: (K,). hits: (N, K) bool, negative equals target.
-    """
-    adjusted = negative - (log_q + math.log(negative.shape[1]))
-    logits = torch.cat([positive.unsqueeze(1), adjusted.masked_fill(hits, -torch.inf)], 1)
-    return _mean(torch.logsumexp(logits, 1) - positive, weights)
-
-
-def bce(positive: Tensor, negative: Tensor, hits: Tensor, weights: Tensor) -> Tensor:
-    """Binary cross-entropy of the target against the mean of its negatives (SASRec, Kang and McAuley 2018)."""
-    against = _mean_negatives(F.softplus(negative), hits)
-    return _mean(F.softplus(-positive) + against, weights)
-
-
-def bpr(positive: Tensor, negative: Tensor, hits: Tensor, weights: Tensor) -> Tensor:
-    """Bayesian personalised ranking: -log sigmoid(target - negative), mean over negatives (Rendle et al. 2009)."""
-    return _mean(_mean_negatives(F.softplus(negative - positive.unsqueeze(1)), hits), weights)
-
-
 def mse(predicted: Tensor, wanted: Tensor, weights: Tensor) -> Tensor:
     """Mean squared error. All (N,)."""
     return _mean((predicted - wanted) ** 2, weights)
@@ -116,8 +87,3 @@ def mse(predicted: Tensor, wanted: Tensor, weights: Tensor) -> Tensor:
 
 def _mean(values: Tensor, weights: Tensor) -> Tensor:
     return (values * weights).sum() / weights.sum()
-
-
-def _mean_negatives(values: Tensor, hits: Tensor) -> Tensor:
-    kept = (~hits).to(values.dtype)
-    return (values * kept).sum(1) / kept.sum(1).clamp(min=1)

@@ -5,28 +5,39 @@ Legend: T targets, D width, V items, K negatives.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.nn import functional as F
 
 from onward.data.negatives import NegativeSampler
-from onward.models import losses
+from onward.models import losses, sampled_losses
 from onward.models.base import ModelConfig
+
+Loss = Literal["cross_entropy", "sampled_softmax", "bce", "gbce", "bpr", "bpr_max", "mse"]
 
 
 class ObjectiveConfig(ModelConfig):
     """Settings of the loss."""
 
-    loss: Literal["cross_entropy", "sampled_softmax", "bce", "bpr", "mse"] = "cross_entropy"
-    """What is minimised; `mse` learns the interest in [0, 1] from the events' value column instead of ranking."""
+    loss: Loss = "cross_entropy"
+    """What is minimised; `mse` learns the interest in [0, 1] from the value column, all but it and the first sample."""
     softmax: Literal["float32", "bfloat16"] = "float32"
     """Precision of `cross_entropy`'s matrix products in training; bfloat16 is faster where the processor has it."""
     negatives: int = Field(256, ge=1)
-    """Negatives a batch shares, for sampled_softmax, bce and bpr."""
+    """Negatives drawn for a batch, for the losses that need them."""
     negatives_power: float = Field(0.0, ge=0, le=1)
     """Negatives are drawn in proportion to training events ** this: 0 uniform, 1 by popularity."""
+    negatives_in_batch: bool = False
+    """Whether a batch's other targets are negatives as well."""
+    gbce_calibration: float = Field(0.75, ge=0, le=1)
+    """For gbce: 0 is plain binary cross-entropy, 1 undoes all overconfidence that comes of sampling."""
+    bpr_max_regularization: float = Field(1.0, ge=0)
+    """For bpr_max: weight of the squared scores of negatives."""
 
 
 def ranking_loss(
@@ -48,16 +59,26 @@ def ranking_loss(
         precision = getattr(torch, config.softmax)
         return losses.full_softmax(states, table[1:], bias[1:], targets - 1, weights, precision)
     positive = item_logits(states, targets, table, bias)
-    drawn = sampler.draw(config.negatives).to(targets.device)
-    negative = states @ table[drawn].T + bias[drawn]
-    hits = targets[:, None] == drawn[None, :]
+    negatives = sampler.draw(config.negatives, targets if config.negatives_in_batch else None).to(targets.device)
+    vectors, offsets = F.embedding(negatives.items, table), bias[negatives.items]
+    hits = sampled_losses.find_hits(targets, negatives.items)
     if config.loss == "sampled_softmax":
-        log_q = sampler.log_q.to(targets.device)[drawn]
-        return losses.sampled_softmax(positive, negative, log_q, hits, weights)
-    pairwise = losses.bce if config.loss == "bce" else losses.bpr
-    return pairwise(positive, negative, hits, weights)
+        included = negatives.log_included
+        return sampled_losses.sampled_softmax(positive, states, vectors, offsets, included, hits, weights)
+    loss = _pairwise(config, n_items=len(table) - 1)
+    counts = negatives.counts
+    return sampled_losses.mean_over_predictions(loss, positive, states, vectors, offsets, counts, hits, weights)
+
+
+def _pairwise(config: ObjectiveConfig, n_items: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    if config.loss == "gbce":
+        rate = min(1.0, config.negatives / max(1, n_items - 1))
+        return partial(sampled_losses.gbce, rate=rate, calibration=config.gbce_calibration)
+    if config.loss == "bpr_max":
+        return partial(sampled_losses.bpr_max, regularization=config.bpr_max_regularization)
+    return sampled_losses.bce if config.loss == "bce" else sampled_losses.bpr
 
 
 def item_logits(states: Tensor, items: Tensor, table: Tensor, bias: Tensor) -> Tensor:
     """(T,) the logit of one item for each of (T, D) states."""
-    return (states * table[items]).sum(1) + bias[items]
+    return (states * F.embedding(items, table)).sum(1) + bias[items]
