@@ -78,8 +78,9 @@ class TrainConfig(Config):
     """Passes over the training sequences, at most."""
     batch_tokens: int = Field(2048, ge=16)
     """Real positions a batch holds, about: long histories make small batches, short ones large."""
-    windows: Literal["last", "all"] = "all"
-    """What a history longer than the model's `max_length` trains on: its newest window, or all of it in windows."""
+    windows: Windows | None = None
+    """How a history trains: `last`, its newest `max_length` events; `all`, all of it, cut into windows of that length;
+    `prefix`, every event as the only target of a row of its own. By default `all`, or what the model needs."""
     learning_rate: float = Field(2e-3, gt=0)
     """Peak step size of AdamW."""
     schedule: Literal["constant", "cosine", "linear", "plateau"] = "cosine"

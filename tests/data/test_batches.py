@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,23 +18,38 @@ def _pairs(batch) -> list[tuple[list[int], int]]:
     items, ends = batch.items.numpy(), np.cumsum(batch.lengths.numpy())
     starts = ends - batch.lengths.numpy()
     pairs = []
-    for target, step in zip(batch.targets.tolist(), batch.target_steps.tolist(), strict=True):
+    steps = range(len(items)) if batch.target_steps is None else batch.target_steps.tolist()
+    for target, step in zip(batch.targets.tolist(), steps, strict=True):
         row = np.searchsorted(ends, step, side="right")
         pairs.append((items[starts[row] : step + 1].tolist(), target))
     return pairs
 
 
-@given(HISTORIES, st.integers(1, 6), st.integers(1, 20), st.integers(0, 3), st.booleans())
-def test_an_epoch_holds_every_next_event_once_after_its_own_past(lists, max_length, tokens, epoch, whole) -> None:
+@given(HISTORIES, st.integers(1, 6), st.integers(1, 20), st.integers(0, 3), st.sampled_from(["last", "all"]))
+def test_an_epoch_holds_every_next_event_once_after_its_own_past(lists, max_length, tokens, epoch, windows) -> None:
     histories = Histories.from_lists(lists, 9)
-    batches = TrainingBatches(histories, max_length, tokens, seed=5, whole=whole)
+    batches = TrainingBatches(histories, max_length, tokens, seed=5, windows=windows)
     found = [pair for batch in batches.epoch(epoch) for pair in _pairs(batch)]
     wanted = []
     for items in lists:
         newest_first = range(len(items) - 1, 0, -max_length)
-        for last in newest_first if whole else newest_first[:1]:
+        for last in newest_first if windows == "all" else newest_first[:1]:
             first = max(0, last - max_length)
             wanted += [(items[first : place + 1], items[place + 1]) for place in range(first, last)]
+    assert sorted(found) == sorted(wanted)
+    assert batches.n_targets == len(wanted)
+
+
+@given(HISTORIES, st.integers(1, 6), st.integers(1, 20), st.integers(0, 3))
+def test_prefix_windows_give_every_event_a_row_that_ends_before_it(lists, max_length, tokens, epoch) -> None:
+    histories = Histories.from_lists(lists, 9)
+    batches = TrainingBatches(histories, max_length, tokens, seed=5, windows="prefix")
+    found = []
+    for batch in batches.epoch(epoch):
+        rows = np.split(batch.items.numpy(), np.cumsum(batch.lengths.numpy()))[:-1]
+        assert batch.target_steps.tolist() == (batch.lengths.cumsum(0) - 1).tolist()
+        found += [(row.tolist(), target) for row, target in zip(rows, batch.targets.tolist(), strict=True)]
+    wanted = [(items[max(0, n - max_length) : n], items[n]) for items in lists for n in range(1, len(items))]
     assert sorted(found) == sorted(wanted)
     assert batches.n_targets == len(wanted)
 
@@ -87,6 +103,12 @@ def test_a_group_is_one_step_and_its_targets_are_a_set() -> None:
     ]
     assert batch.target_weights.tolist() == [1, 0.5, 0.5, 1]
     assert batch.target_values.tolist() == [5, 7, 9, 2]
+    prefix = steps.train(steps.start, steps.end - 1, prefix=True)
+    assert prefix.items.tolist() == batch.items.tolist()
+    assert list(zip(prefix.target_steps.tolist(), prefix.targets.tolist(), strict=True)) == [(1, 4), (1, 5), (2, 7)]
+    assert prefix.target_weights.tolist() == [0.5, 0.5, 1]
+    states = torch.arange(3.0)[:, None]
+    assert prefix.at_targets(states).tolist() == [[1], [1], [2]]
 
 
 def test_users_with_one_event_give_nothing_to_learn() -> None:

@@ -16,10 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from onward.config import Windows
 from onward.data.sequences import Histories, Ints
 
 BUCKET_BATCHES = 50
 """Windows are shuffled, then sorted by length within this many batches."""
+_NONE: Ints = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Batch:
         bags: (N,) int64 first member of each step in `items`, or None when every step is one event.
         values: (N,) float32 value of each step (mean of its members; NaN where missing), or None.
         targets: (T,) int64 items to predict; empty when the batch is only encoded.
-        target_steps: (T,) int64 the step (of N) after which each target comes.
+        target_steps: (T,) int64 the step (of N) after which each target comes; None when each step has one, its own.
         target_weights: (T,) float32; the targets of one step sum to 1.
         target_values: (T,) float32 values of the targets (NaN where missing), or None.
     """
@@ -42,13 +44,17 @@ class Batch:
     bags: Tensor | None
     values: Tensor | None
     targets: Tensor
-    target_steps: Tensor
+    target_steps: Tensor | None
     target_weights: Tensor
     target_values: Tensor | None
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
         return replace(self, **{name: tensor.to(device) for name, tensor in vars(self).items() if tensor is not None})
+
+    def at_targets(self, states_ND: Tensor) -> Tensor:
+        """(N, D) states of all steps to the (T, D) states that predict the targets."""
+        return states_ND if self.target_steps is None else states_ND.index_select(0, self.target_steps)
 
 
 class Steps:
@@ -70,17 +76,23 @@ class Steps:
 
     def encode(self, start: Ints, end: Ints) -> Batch:
         """Windows of steps `start` to `end` (exclusive), without targets; none may be empty."""
-        return self._batch(start, end, with_targets=False)
+        return self._batch(start, end, _NONE, _NONE)
 
-    def train(self, first: Ints, last: Ints) -> Batch:
-        """Windows of steps `first` to `last`, both included; all but the last are input, all but the first targets."""
-        return self._batch(first, last, with_targets=True)
+    def train(self, first: Ints, last: Ints, prefix: bool = False) -> Batch:
+        """Windows of steps `first` to `last`, both included; all but the last are input.
 
-    def _batch(self, start: Ints, end: Ints, with_targets: bool) -> Batch:
-        steps = _ranges(start, end)
-        items, bags = self._members(steps)
-        targets, owners = self._targets(steps + 1) if with_targets else (np.zeros(0, np.int64), np.zeros(0, np.int64))
-        sizes = np.bincount(owners, minlength=len(steps)) if with_targets else np.ones(1)
+        All but the first are targets, each after the step before it; with `prefix` the last alone.
+        """
+        if prefix:
+            return self._batch(first, last, last, np.cumsum(last - first) - 1)
+        return self._batch(first, last, _ranges(first, last) + 1, None)
+
+    def _batch(self, start: Ints, end: Ints, asked: Ints, after: Ints | None) -> Batch:
+        """The members of the steps `asked` are targets; step i of them comes after input step `after[i]`, or i."""
+        items, bags = self._members(_ranges(start, end))
+        targets, owners = self._targets(asked)
+        sizes = np.bincount(owners, minlength=len(asked))
+        every_step = self.bounds is None and after is None
         value = self.histories.columns.get("value")
         column = self.histories.item
         return Batch(
@@ -89,8 +101,8 @@ class Steps:
             bags=bags,
             values=None if value is None else self._step_values(items, bags, value),
             targets=_tensor(column[targets], np.int64),
-            target_steps=torch.from_numpy(owners),
-            target_weights=_tensor(1.0 / sizes[owners] if with_targets else np.zeros(0), np.float32),
+            target_steps=None if every_step else torch.from_numpy(owners if after is None else after[owners]),
+            target_weights=_tensor(1.0 / sizes[owners], np.float32),
             target_values=None if value is None else _tensor(value[targets], np.float32),
         )
 
@@ -122,16 +134,23 @@ class TrainingBatches:
         histories: the training histories; those of fewer than two steps give nothing to learn and are left out.
         max_length: longest input, in steps.
         tokens: input steps a batch holds, about.
-        whole: a history longer than `max_length` is cut into windows from its newest end; otherwise only the newest
-            window trains.
+        windows: `last`: the newest window of a history trains; `all`: a history longer than `max_length` is cut into
+            windows from its newest end; `prefix`: every step but the first is the only target of a row of its own,
+            whose input is the `max_length` steps before it.
     """
 
-    def __init__(self, histories: Histories, max_length: int, tokens: int, seed: int, whole: bool = False) -> None:
+    def __init__(
+        self, histories: Histories, max_length: int, tokens: int, seed: int, windows: Windows = "last"
+    ) -> None:
         self.steps = Steps(histories)
-        self.tokens, self.seed = tokens, seed
-        start = self.steps.start if whole else np.maximum(self.steps.start, self.steps.end - max_length - 1)
-        self.first, self.last = _windows(start, self.steps.end, max_length)
-        self.n_targets = int((self.last - self.first).sum())
+        self.tokens, self.seed, self.prefix = tokens, seed, windows == "prefix"
+        start, end = self.steps.start, self.steps.end
+        if self.prefix:
+            self.first, self.last = _prefixes(start, end, max_length)
+        else:
+            start = start if windows == "all" else np.maximum(start, end - max_length - 1)
+            self.first, self.last = _windows(start, end, max_length)
+        self.n_targets = len(self.last) if self.prefix else int((self.last - self.first).sum())
 
     def __len__(self) -> int:
         """Batches of an epoch."""
@@ -140,7 +159,7 @@ class TrainingBatches:
     def epoch(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
         """The batches of one epoch, without the first `skip`."""
         for rows in self._cut(epoch)[skip:]:
-            yield self.steps.train(self.first[rows], self.last[rows])
+            yield self.steps.train(self.first[rows], self.last[rows], self.prefix)
 
     def _cut(self, epoch: int) -> list[Ints]:
         rng = np.random.default_rng([self.seed, epoch])
@@ -162,6 +181,13 @@ def _windows(start: Ints, end: Ints, max_length: int) -> tuple[Ints, Ints]:
     piece = np.arange(len(which)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
     window_last = last[which] - piece * max_length
     return np.maximum(start[which], window_last - max_length), window_last
+
+
+def _prefixes(start: Ints, end: Ints, max_length: int) -> tuple[Ints, Ints]:
+    """First and last step of a window for every step but the first of each history."""
+    start, end = start[end > start], end[end > start]
+    last = _ranges(start + 1, end)
+    return np.maximum(np.repeat(start, end - start - 1), last - max_length), last
 
 
 def _group_bounds(histories: Histories) -> Ints:

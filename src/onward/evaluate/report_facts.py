@@ -86,7 +86,7 @@ def commands(runs: Sequence[tuple[str, RunFacts]], part: str) -> list[str]:
     first = runs[0][1]
     dataset = first.config.dataset_path or "dataset"
     lines = prepare_command(first, dataset)
-    lines += [train_command(path, facts.config, dataset) for path, facts in runs]
+    lines += [train_command(path, facts.config, dataset, facts.time_min is not None) for path, facts in runs]
     chosen = "" if part == "test" else f" --part {part}"
     lines.append(f"onward compare {shlex.join(path for path, _ in runs)}{chosen} -o report.html")
     return lines
@@ -132,7 +132,7 @@ def train_command(path: str, config: RunConfig, dataset: str) -> str:
 
 def _changed(group: str, values: Mapping[str, Any], defaults: Config) -> list[str]:
     usual = defaults.model_dump(mode="json")
-    return [f"{group}.{key}={_toml(value)}" for key, value in values.items() if usual.get(key) != value]
+    return [f"{group}.{key}={_toml(value)}" for key, value in values.items() if value not in (None, usual.get(key))]
 
 
 def _toml(value: Any) -> str:

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from onward.config import Config
+from onward.config import Config, Windows
 from onward.data.sequences import Histories, Ints
 from onward.errors import ConfigError, TrainingError
 
@@ -39,6 +39,8 @@ class Traits:
         causal: the state after an event doesn't depend on later events.
         holds_user_rows: the state holds rows of training users (what forgetting a user must treat).
         max_items: largest catalog the model takes, None without limit.
+        windows: how the training loop may cut histories for it (`TrainConfig.windows`), the default first. A state
+            of a model that isn't causal would see its target in `last` and `all`.
     """
 
     trainable: bool = False
@@ -46,6 +48,17 @@ class Traits:
     causal: bool = True
     holds_user_rows: bool = False
     max_items: int | None = None
+    windows: tuple[Windows, ...] = ("all", "last", "prefix")
+
+    def resolve_windows(self, asked: Windows | None, model: str) -> Windows:
+        """What is asked for, or the default. Raises ConfigError naming the model when it can't be trained like that."""
+        if asked is not None and asked not in self.windows:
+            raise ConfigError(
+                f"model '{model}' can't be trained with train.windows = '{asked}': its states aren't causal, so they "
+                "would see what they are to predict",
+                f"leave train.windows out, or choose {' or '.join(map(repr, self.windows))}",
+            )
+        return asked or self.windows[0]
 
 
 @dataclass(frozen=True)

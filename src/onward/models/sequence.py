@@ -159,7 +159,7 @@ class SequenceModel(nn.Module, Recommender):
     def loss(self, batch: Batch) -> Tensor:
         """The configured loss of a batch, a scalar."""
         states_ND = self.states(batch)
-        states_TD = states_ND if batch.bags is None else states_ND.index_select(0, batch.target_steps)
+        states_TD = batch.at_targets(states_ND)
         if self.config.loss == "mse":
             return self._value_loss(states_TD, batch)
         table, bias = self._table(), self.output_bias

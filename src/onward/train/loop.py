@@ -63,8 +63,8 @@ def train_model(
     last, best = folder / "checkpoints" / "last.safetensors", folder / "checkpoints" / "best.safetensors"
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        whole = config.windows == "all"
-        batches = TrainingBatches(training, model.config.max_length, config.batch_tokens, seed, whole)
+        windows = model.traits.resolve_windows(config.windows, model.name)
+        batches = TrainingBatches(training, model.config.max_length, config.batch_tokens, seed, windows)
         if not batches.n_targets:
             raise ConfigError("no user has two training events, so there is nothing to learn an order from")
         optimiser = make_optimiser(model, config)

@@ -129,7 +129,11 @@ def _resolve(
     cls = model_class(str(run.model["name"]))
     own = cls.Config.parse({key: value for key, value in run.model.items() if key != "name"}, "model")
     divided = split(data.histories, run.split)
-    return run.model_copy(update={"model": {"name": cls.name, **own.model_dump(mode="json")}, "split": divided.config})
+    changed = {"model": {"name": cls.name, **own.model_dump(mode="json")}, "split": divided.config}
+    if cls.traits.trainable:
+        windows = cls.traits.resolve_windows(run.train.windows, cls.name)
+        changed["train"] = run.train.model_copy(update={"windows": windows})
+    return run.model_copy(update=changed)
 
 
 def _resumed(folder: Path, data: Dataset, asked: RunConfig | None) -> RunConfig:
