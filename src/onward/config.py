@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from onward.errors import ConfigError, unknown
 
 Protocol = Literal["last", "time", "users", "all"]
+Windows = Literal["last", "all", "prefix"]
 
 
 class Config(BaseModel):

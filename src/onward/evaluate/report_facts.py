@@ -122,7 +122,7 @@ def train_command(path: str, config: RunConfig, dataset: str) -> str:
     changed = _changed("split", config.split.model_dump(include=shares), SplitConfig())
     cls = model_class(name)
     if cls.traits.trainable:
-        changed += _changed("train", config.train.model_dump(), TrainConfig())
+        changed += _changed("train", config.train.model_dump(), TrainConfig(windows=cls.traits.windows[0]))
     own = {key: value for key, value in config.model.items() if key != "name"}
     changed += _changed("model", own, cls.Config())
     for setting in changed:
