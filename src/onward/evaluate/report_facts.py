@@ -86,7 +86,7 @@ def commands(runs: Sequence[tuple[str, RunFacts]], part: str) -> list[str]:
     first = runs[0][1]
     dataset = first.config.dataset_path or "dataset"
     lines = prepare_command(first, dataset)
-    lines += [train_command(path, facts.config, dataset, facts.time_min is not None) for path, facts in runs]
+    lines += [train_command(path, facts.config, dataset) for path, facts in runs]
     chosen = "" if part == "test" else f" --part {part}"
     lines.append(f"onward compare {shlex.join(path for path, _ in runs)}{chosen} -o report.html")
     return lines
