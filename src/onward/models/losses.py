@@ -51,26 +51,27 @@ class _ChunkedSoftmax(torch.autograd.Function):
     ) -> Tensor:
         precision = precision if states.dtype == torch.float32 else states.dtype
         scale = weights / weights.sum()
-        weighted = (states * scale[:, None]).to(precision)
         low_states, low_table, low_bias = states.to(precision), table.to(precision), bias.to(precision)
-        loss = states.new_zeros(())
-        grad_states = torch.empty_like(states)
-        grad_table, grad_bias = torch.zeros_like(table), torch.zeros_like(bias)
+        # a bias is one more column of the table whose state is 1: its gradient comes out of the same product
+        low_weighted = torch.cat([states * scale[:, None], scale[:, None]], 1).to(precision).T.contiguous()
+        at_target, grad_states = torch.empty_like(scale), torch.empty_like(states)
+        grad_output = states.new_zeros(table.shape[1] + 1, len(table))
         buffers = low_states.new_empty(2, min(CHUNK_ROWS, len(states)), len(table))
         for first in range(0, len(states), CHUNK_ROWS):
             rows = slice(first, first + CHUNK_ROWS)
-            state, target, part = low_states[rows], targets[rows, None], scale[rows]
+            state = low_states[rows]
             logits, probabilities = buffers[0, : len(state)], buffers[1, : len(state)]
             torch.addmm(low_bias, state, low_table.T, out=logits)
             torch.softmax(logits, 1, out=probabilities)
-            at_target = probabilities.gather(1, target)
-            loss -= (at_target.squeeze(1).to(loss.dtype).log() * part).sum()
-            # from here on `probabilities` is the gradient by the logits: less one at the target
-            probabilities.scatter_(1, target, at_target - 1)
+            at_target[rows] = probabilities.gather(1, targets[rows, None]).squeeze(1)
             grad_states[rows] = probabilities @ low_table
-            grad_table += probabilities.T @ weighted[rows]
-            grad_bias += probabilities.T @ part.to(precision)
-        grad_states *= scale[:, None]
+            grad_output += low_weighted[:, rows] @ probabilities
+        loss = -(at_target.log() * scale).sum()
+        # the gradient by the logits is the probabilities less one at the target; subtracted in the same rounding, so
+        # that a target of probability one gives no gradient
+        grad_states = (grad_states - low_table[targets]) * scale[:, None]
+        grad_output.index_add_(1, targets, low_weighted.to(states.dtype), alpha=-1)
+        grad_table, grad_bias = grad_output[:-1].T.contiguous(), grad_output[-1].contiguous()
         ctx.save_for_backward(grad_states, grad_table, grad_bias)
         return loss
 
