@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from onward.errors import ConfigError, unknown
 
 Protocol = Literal["last", "time", "users", "all"]
+RequestTime = Literal["none", "target"]
 Windows = Literal["last", "all", "prefix"]
 
 
@@ -70,6 +71,9 @@ class SplitConfig(Config):
     """Chooses the held-out users of `users`."""
     refit: bool = False
     """Train on training + validation; the test part stays the same."""
+    request_time: RequestTime | None = None
+    """What a model is told about when its answer is wanted: `none`, or the time of the `target`, as serving tells it
+    what time it is. Where absent: `none` under `last` and for data without times, else `target`."""
 
 
 class TrainConfig(Config):

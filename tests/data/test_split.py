@@ -122,7 +122,7 @@ def test_time_is_as_told(data: Histories, low: int, high: int) -> None:
         return
     made = split(data, config)
     check(data, made, expected)
-    assert made.config == config
+    assert made.config == config.model_copy(update={"request_time": "target"})
 
 
 @given(logs())
@@ -266,12 +266,31 @@ def test_changing_test_events_changes_no_training_count(data: Histories, protoco
     assert (again.training(changed).item_counts() == made.training(data).item_counts()).all()
 
 
-def test_the_time_of_the_request_is_told_under_time_only() -> None:
+@pytest.mark.parametrize(
+    ("protocol", "asked", "told"),
+    [
+        ("last", None, "none"),
+        ("last", "target", "target"),
+        ("time", None, "target"),
+        ("time", "none", "none"),
+        ("users", None, "target"),
+        ("all", None, "target"),
+    ],
+)
+def test_whether_the_time_of_the_request_is_told(protocol: str, asked: str | None, told: str) -> None:
     data = histories([list(range(10)) for _ in range(10)], grouped=False)
-    timed = split(data, SplitConfig(protocol="time")).test
-    assert timed.requests(data).at.tolist() == data.columns["time"][timed.target_start].tolist()
-    for protocol in ("last", "users"):
-        assert split(data, SplitConfig(protocol=protocol)).test.requests(data).at is None
+    made = split(data, SplitConfig(protocol=protocol, request_time=asked))
+    assert made.config.request_time == made.test.request_time == made.valid.request_time == told
+    at = made.test.requests(data).at
+    assert at is None if told == "none" else at.tolist() == data.columns["time"][made.test.target_start].tolist()
+
+
+def test_data_without_times_tells_none() -> None:
+    data = Histories.from_lists([[1, 2, 3]] * 20, 3)
+    for protocol in ("last", "users", "all"):
+        assert split(data, SplitConfig(protocol=protocol)).config.request_time == "none"
+    with pytest.raises(ConfigError, match="request_time = 'target' needs event times"):
+        split(data, SplitConfig(protocol="last", request_time="target"))
 
 
 def test_time_without_times_is_refused() -> None:

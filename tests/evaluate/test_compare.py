@@ -107,6 +107,9 @@ def test_different_protocols_are_refused_and_named(tmp_path: Path, dataset: Data
     refit = write_run(tmp_path / "runs/refit", dataset, "popularity", protocol="last", refit=True)
     with pytest.raises(ConfigError, match=r"differ in refit \(False and True\)"):
         compare([runs[1], refit])
+    told = write_run(tmp_path / "runs/told", dataset, "popularity", protocol="last", request_time="target")
+    with pytest.raises(ConfigError, match=r"differ in request_time \(none and target\)"):
+        compare([runs[1], told])
 
 
 def test_different_data_sets_are_refused(tmp_path: Path, runs: list[Path]) -> None:

@@ -260,6 +260,23 @@ def test_the_train_command_says_what_was_changed(tmp_path: Path) -> None:
     assert neural.endswith("--set train.epochs=7")
 
 
+@pytest.mark.parametrize(
+    ("protocol", "told", "timed", "shown"),
+    [
+        ("last", "none", True, ""),
+        ("last", "target", True, "target"),
+        ("users", "none", True, "none"),
+        ("users", "none", False, ""),
+        ("time", "target", True, ""),
+        ("time", None, True, ""),
+    ],
+)
+def test_the_train_command_says_the_request_time_where_it_is_unusual(protocol, told, timed, shown) -> None:
+    values = {"split": {"protocol": protocol, "request_time": told}, "model": {"name": "markov"}}
+    line = train_command("run", RunConfig.parse(values), "data", timed)
+    assert line.endswith(f" --set split.request_time={shown}") if shown else "request_time" not in line
+
+
 def test_the_prepare_command_follows_the_manifest(tmp_path: Path) -> None:
     run = make_runs(tmp_path, names=("popularity",))[0]
     facts = read_facts(run)

@@ -119,6 +119,7 @@ def test_the_model_that_ships_carries_the_evaluated_runs_numbers(dataset: Path, 
     assert shipped.config.train.epochs == max(1, round(run.best_epoch))
     assert shipped.config.model == run.config.model
     assert shipped.config.split.protocol == "all"
+    assert shipped.config.split.request_time == "none"  # as the evaluated run; `all` by itself would tell the target's
     (carried,) = shipped.manifest.metrics
     assert carried.protocol == measured["protocol"]
     assert carried.values["ndcg@10"] == measured["metrics"]["ndcg@10"]

@@ -57,7 +57,8 @@ def print_comparison(result: Comparison, report: Path | None) -> None:
     out = console()
     first = result.rows[0].evaluation
     out.print(
-        f"{result.part} part, protocol '{result.protocol['split']}', seen items {result.protocol['seen']}d: "
+        f"{result.part} part, protocol '{result.protocol['split']}', request time "
+        f"'{result.protocol['request_time']}', seen items {result.protocol['seen']}d: "
         f"{first.requests:,} requests of {first.users:,} users"
     )
     out.print(_table(result, wide=out.width >= 110))

@@ -80,8 +80,9 @@ def _print(result: Evaluation) -> None:
     out = console()
     split = result.protocol["split"]
     out.print(
-        f"[bold]{result.model}[/] on the {result.part} part, protocol '{split}': {result.requests:,} requests "
-        f"of {result.users:,} users. Means over requests, with 95% intervals:"
+        f"[bold]{result.model}[/] on the {result.part} part, protocol '{split}', request time "
+        f"'{result.protocol['request_time']}': {result.requests:,} requests of {result.users:,} users. "
+        "Means over requests, with 95% intervals:"
     )
     out.print(_metrics_table(result))
     out.print(f"accuracy@1 {_estimate(result.metrics['accuracy@1'])}")

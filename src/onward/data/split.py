@@ -7,12 +7,11 @@ part, one request a row: the history that is known and the events to predict (AR
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onward.config import SplitConfig
+from onward.config import Protocol, RequestTime, SplitConfig
 from onward.data.sequences import Histories, Ints
 from onward.errors import ConfigError, DataError
 
@@ -30,7 +29,7 @@ class Part:
     history_end: Ints
     target_start: Ints
     target_end: Ints
-    request_time: Literal["none", "target"] = "none"
+    request_time: RequestTime = "none"
 
     def __len__(self) -> int:
         return len(self.user)
@@ -74,13 +73,35 @@ def split(data: Histories, config: SplitConfig) -> Split:
     """Divide the histories of all users.
 
     Raises:
-        ConfigError: `time` without times, or cuts that leave a part empty.
+        ConfigError: `time` or a request time of `target` without times, or cuts that leave a part empty.
         DataError: no user is long enough to be predicted.
     """
     if config.refit and config.protocol == "all":
         raise ConfigError("refit has no meaning with protocol 'all'", "leave --refit out")
     made = {"last": _last, "time": _time, "users": _users, "all": _all}[config.protocol](data, config)
-    return _refit(data, made) if config.refit else made
+    return _with_request_time(data, _refit(data, made) if config.refit else made)
+
+
+def usual_request_time(protocol: Protocol, timed: bool) -> RequestTime:
+    """What models are told where the settings don't say; `timed` is whether the data has times.
+
+    Under `last` nothing, as the literature measures; else the target's time, since serving passes the present.
+    """
+    return "target" if timed and protocol != "last" else "none"
+
+
+def _with_request_time(data: Histories, made: Split) -> Split:
+    chosen = made.config.request_time or usual_request_time(made.config.protocol, data.time is not None)
+    if chosen == "target" and data.time is None:
+        raise ConfigError(
+            "split.request_time = 'target' needs event times, and this data set has none", "leave it out, or say 'none'"
+        )
+    return replace(
+        made,
+        config=made.config.model_copy(update={"request_time": chosen}),
+        valid=replace(made.valid, request_time=chosen),
+        test=replace(made.test, request_time=chosen),
+    )
 
 
 def _groups_of(data: Histories, positions: Ints) -> tuple[Ints, Ints]:
@@ -143,8 +164,7 @@ def _time(data: Histories, config: SplitConfig) -> Split:
         start, end = _groups_of(data, chosen)
         first = start == chosen  # one request a group, at its first event
         chosen, start, end = chosen[first], start[first], end[first]
-        made = _part(data, _owner(data)[chosen], first_of_time[chosen], start, end)
-        return replace(made, request_time="target")
+        return _part(data, _owner(data)[chosen], first_of_time[chosen], start, end)
 
     resolved = config.model_copy(update={"valid_from": valid_from, "test_from": test_from})
     valid, test = part(valid_from, test_from), part(test_from, None)

@@ -11,6 +11,7 @@ from typing import Any
 from onward.bundle import bundle_folder, read_manifest
 from onward.config import Config, RunConfig, SplitConfig, TrainConfig, dump_toml, read_toml
 from onward.data.dataset import Manifest
+from onward.data.split import usual_request_time
 from onward.errors import ConfigError
 from onward.models.registry import model_class
 
@@ -86,7 +87,7 @@ def commands(runs: Sequence[tuple[str, RunFacts]], part: str) -> list[str]:
     first = runs[0][1]
     dataset = first.config.dataset_path or "dataset"
     lines = prepare_command(first, dataset)
-    lines += [train_command(path, facts.config, dataset) for path, facts in runs]
+    lines += [train_command(path, facts.config, dataset, facts.time_min is not None) for path, facts in runs]
     chosen = "" if part == "test" else f" --part {part}"
     lines.append(f"onward compare {shlex.join(path for path, _ in runs)}{chosen} -o report.html")
     return lines
@@ -112,14 +113,20 @@ def prepare_command(facts: RunFacts, dataset: str) -> list[str]:
     return [remark, shlex.join(words)]
 
 
-def train_command(path: str, config: RunConfig, dataset: str) -> str:
-    """The command that trains this run again; settings at their defaults are left out."""
+def train_command(path: str, config: RunConfig, dataset: str, timed: bool = True) -> str:
+    """The command that trains this run again; settings at their defaults are left out.
+
+    `timed`: whether the data has times.
+    """
     name = str(config.model.get("name", ""))
     words = ["onward", "train", dataset, "--model", name, "-o", path, "--protocol", config.split.protocol]
     words += ["--refit"] if config.split.refit else []
     words += ["--seed", str(config.seed)] if config.seed else []
     shares = {"valid_share", "test_share", "seed"}
     changed = _changed("split", config.split.model_dump(include=shares), SplitConfig())
+    told = config.split.request_time
+    if told not in (None, usual_request_time(config.split.protocol, timed)):
+        changed.append(f"split.request_time={told}")
     cls = model_class(name)
     if cls.traits.trainable:
         changed += _changed("train", config.train.model_dump(), TrainConfig(windows=cls.traits.windows[0]))

@@ -228,7 +228,7 @@ PROTOCOL_NOTES = {
     "seen": "Whether items of the history may be recommended again.",
     "cold": "What a target that training never saw counts as.",
     "ties": "How a target is ranked whose score others share.",
-    "request_time": "The time that a model is told: that of the target, or none.",
+    "request_time": "What a model is told about when its answer is wanted: nothing, or the time of the target.",
     "threshold": "Interest from which on an item counts as liked.",
 }
 

@@ -103,7 +103,8 @@ def _start(config: str | Path | None, like: str | Path | None, model: str) -> di
     if not measurements(like):
         raise ConfigError(f"{like} has not been evaluated yet", f"evaluate it first: onward evaluate {like}")
     values = read_toml(folder / "config.toml")
-    values.pop("split")
+    # how it was measured is not how this one is split, but a model must go on being told what it was trained with
+    values["split"] = {"request_time": manifest.split.request_time}
     best = manifest.training.get("best_epoch")
     return values if best is None else apply_settings(values, [f"train.epochs={max(1, round(best))}"])
 
