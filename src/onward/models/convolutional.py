@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from onward.models.base import Traits
+from onward.models.noise import dropout
 from onward.models.sequence import Rows, SequenceConfig, SequenceModel
 
 
@@ -72,5 +73,5 @@ class NextItNet(SequenceModel):
         """(B, L, D) states; what stands after a row's length never reaches an earlier step."""
         # item vectors start tiny: at scale one they aren't drowned by what the blocks add
         scaled_BLD = inputs_BLD * math.sqrt(inputs_BLD.shape[2])
-        states_BLD: Tensor = self.blocks(F.dropout(scaled_BLD, self.config.dropout, self.training))
-        return F.dropout(states_BLD, self.config.dropout, self.training)
+        states_BLD: Tensor = self.blocks(dropout(scaled_BLD, self.config.dropout, self.training))
+        return dropout(states_BLD, self.config.dropout, self.training)

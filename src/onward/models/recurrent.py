@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from onward.errors import ConfigError
 from onward.models.base import Traits
+from onward.models.noise import dropout
 from onward.models.sequence import Rows, SequenceConfig, SequenceModel
 
 MAX_ONEHOT_ITEMS = 20_000
@@ -84,8 +85,8 @@ class Recurrent(SequenceModel):
 
     def encode(self, inputs_BLD: Tensor, rows: Rows) -> Tensor:
         """(B, L, D) hidden states; what stands after a row's length never reaches an earlier step."""
-        states_BLD, _ = self.recurrent(F.dropout(inputs_BLD, self.config.dropout, self.training))
-        return F.dropout(states_BLD, self.config.dropout, self.training)
+        states_BLD, _ = self.recurrent(dropout(inputs_BLD, self.config.dropout, self.training))
+        return dropout(states_BLD, self.config.dropout, self.training)
 
 
 class RNN(Recurrent):

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from onward.errors import ConfigError
 from onward.models.base import Traits
+from onward.models.noise import dropout
 from onward.models.sequence import Rows, SequenceConfig, SequenceModel
 
 
@@ -63,7 +64,7 @@ class Block(nn.Module):
         return projected
 
     def _drop(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.rate, self.training)
+        return dropout(x, self.rate, self.training)
 
 
 class SASRec(SequenceModel):
@@ -95,7 +96,7 @@ class SASRec(SequenceModel):
         """(B, L, D) states; what stands after a row's length never reaches an earlier step."""
         # scaled as in the paper; without it the blocks drown the item vectors, which start tiny, and learning is slow
         x_BLD = inputs_BLD * math.sqrt(inputs_BLD.shape[2]) + self.position[: inputs_BLD.shape[1]]
-        x_BLD = F.dropout(x_BLD, self.config.dropout, self.training)
+        x_BLD = dropout(x_BLD, self.config.dropout, self.training)
         for block in self.blocks:
             x_BLD = block(x_BLD)
         states_BLD: Tensor = self.norm(x_BLD)
