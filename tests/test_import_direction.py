@@ -12,7 +12,7 @@ import onward
 
 LAYERS = (
     {"errors", "config", "files", "payload"},
-    {"data", "machine"},
+    {"data", "machine", "threads"},
     {"models"},
     {"manifest", "card", "bundle", "runs"},
     {"recommend", "evaluate"},

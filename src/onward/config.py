@@ -86,8 +86,10 @@ class TrainConfig(Config):
     windows: Windows | None = None
     """How a history trains: `last`, its newest `max_length` events; `all`, all of it, cut into windows of that length;
     `prefix`, every event as the only target of a row of its own. By default `all`, or what the model needs."""
+    optimiser: Literal["adamw", "adagrad"] = "adamw"
+    """Where the loss samples negatives, item tables get its row-wise form: a step then costs what its batch touches."""
     learning_rate: float = Field(2e-3, gt=0)
-    """Peak step size of AdamW."""
+    """Peak step size."""
     schedule: Literal["constant", "cosine", "linear", "plateau"] = "cosine"
     """Decay after warm-up; `plateau` divides by 4 when validation stops improving."""
     warmup_steps: int = Field(100, ge=0)

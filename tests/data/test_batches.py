@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onward.data.batches import Steps, TrainingBatches
+from onward.data.batches import Batch, Steps, TrainingBatches
 from onward.data.sequences import Histories
 
 HISTORIES = st.lists(st.lists(st.integers(1, 9), max_size=12), min_size=1, max_size=8)
+
+
+def epoch_of(batches: TrainingBatches, epoch: int, skip: int = 0) -> Iterator[Batch]:
+    return map(batches.batch, batches.epoch(epoch, skip))
 
 
 def _pairs(batch) -> list[tuple[list[int], int]]:
@@ -29,7 +35,7 @@ def _pairs(batch) -> list[tuple[list[int], int]]:
 def test_an_epoch_holds_every_next_event_once_after_its_own_past(lists, max_length, tokens, epoch, windows) -> None:
     histories = Histories.from_lists(lists, 9)
     batches = TrainingBatches(histories, max_length, tokens, seed=5, windows=windows)
-    found = [pair for batch in batches.epoch(epoch) for pair in _pairs(batch)]
+    found = [pair for batch in epoch_of(batches, epoch) for pair in _pairs(batch)]
     wanted = []
     for items in lists:
         newest_first = range(len(items) - 1, 0, -max_length)
@@ -45,7 +51,7 @@ def test_prefix_windows_give_every_event_a_row_that_ends_before_it(lists, max_le
     histories = Histories.from_lists(lists, 9)
     batches = TrainingBatches(histories, max_length, tokens, seed=5, windows="prefix")
     found = []
-    for batch in batches.epoch(epoch):
+    for batch in epoch_of(batches, epoch):
         rows = np.split(batch.items.numpy(), np.cumsum(batch.lengths.numpy()))[:-1]
         assert batch.target_steps.tolist() == (batch.lengths.cumsum(0) - 1).tolist()
         found += [(row.tolist(), target) for row, target in zip(rows, batch.targets.tolist(), strict=True)]
@@ -60,7 +66,7 @@ def test_epochs_differ_and_repeat_by_seed() -> None:
 
     def order(seed: int, epoch: int) -> list[int]:
         return [
-            item for batch in TrainingBatches(histories, 20, 64, seed).epoch(epoch) for item in batch.items.tolist()
+            item for batch in epoch_of(TrainingBatches(histories, 20, 64, seed), epoch) for item in batch.items.tolist()
         ]
 
     assert order(1, 0) == order(1, 0)
@@ -71,14 +77,14 @@ def test_epochs_differ_and_repeat_by_seed() -> None:
 def test_skipping_batches_gives_the_rest_of_the_same_epoch() -> None:
     histories = Histories.from_lists([[1, 2, 3, 4]] * 40, 4)
     batches = TrainingBatches(histories, 10, 12, seed=0)
-    whole = [batch.items.tolist() for batch in batches.epoch(2)]
-    assert [batch.items.tolist() for batch in batches.epoch(2, skip=3)] == whole[3:]
+    whole = [batch.items.tolist() for batch in epoch_of(batches, 2)]
+    assert [batch.items.tolist() for batch in epoch_of(batches, 2, skip=3)] == whole[3:]
     assert len(whole) == len(batches)
 
 
 def test_the_budget_of_tokens_is_kept() -> None:
     histories = Histories.from_lists([[1] * length for length in range(2, 60)], 1)
-    sizes = [int(batch.lengths.sum()) for batch in TrainingBatches(histories, 30, 100, seed=0).epoch(0)]
+    sizes = [int(batch.lengths.sum()) for batch in epoch_of(TrainingBatches(histories, 30, 100, seed=0), 0)]
     assert max(sizes) <= 100 + 30
 
 

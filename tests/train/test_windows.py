@@ -28,7 +28,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _mean_loss(model: torch.nn.Module, batches: TrainingBatches) -> float:
     """Over all targets of an epoch."""
-    losses = [(model.loss(batch).item(), float(batch.target_weights.sum())) for batch in batches.epoch(0)]
+    losses = [(model.loss(batch).item(), float(batch.target_weights.sum())) for batch in map(batches.batch, batches.epoch(0))]
     return sum(loss * weight for loss, weight in losses) / sum(weight for _, weight in losses)
 
 
@@ -52,7 +52,7 @@ def test_prefix_windows_and_whole_ones_are_the_same_loss_of_a_causal_model(name:
 def test_a_model_that_is_not_causal_is_never_trained_on_its_own_targets() -> None:
     traits = Traits(trainable=True, causal=False, windows=("prefix",))
     assert traits.resolve_windows(None, "m") == "prefix"
-    with pytest.raises(ConfigError, match=r"'m' can't be trained with train.windows = 'all'.*would see"):
+    with pytest.raises(ConfigError, match=r"'m' can't be trained with train.windows = 'all'.*sees its whole row"):
         traits.resolve_windows("all", "m")
 
 

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from onward.config import Windows
+from onward.config import RequestTime, Windows
 from onward.data.sequences import Histories, Ints
 
 BUCKET_BATCHES = 50
@@ -33,6 +33,8 @@ class Batch:
         items: (M,) int64 input items, step by step.
         bags: (N,) int64 first member of each step in `items`, or None when every step is one event.
         values: (N,) float32 value of each step (mean of its members; NaN where missing), or None.
+        times: (N,) int64 microseconds UTC of each step (the earliest of its members), or None.
+        request_times: (N,) int64 microseconds UTC, when an answer is wanted after each step; None where it isn't told.
         targets: (T,) int64 items to predict; empty when the batch is only encoded.
         target_steps: (T,) int64 the step (of N) after which each target comes; None when each step has one, its own.
         target_weights: (T,) float32; the targets of one step sum to 1.
@@ -43,6 +45,8 @@ class Batch:
     items: Tensor
     bags: Tensor | None
     values: Tensor | None
+    times: Tensor | None
+    request_times: Tensor | None
     targets: Tensor
     target_steps: Tensor | None
     target_weights: Tensor
@@ -56,17 +60,33 @@ class Batch:
         """(N, D) states of all steps to the (T, D) states that predict the targets."""
         return states_ND if self.target_steps is None else states_ND.index_select(0, self.target_steps)
 
+    def targets_at(self, chosen_N: Tensor) -> Batch:
+        """The same inputs with the targets of some steps only; `chosen_N` is (N,) bool."""
+        every = torch.arange(len(chosen_N), device=chosen_N.device)
+        steps = every if self.target_steps is None else self.target_steps
+        kept = chosen_N[steps]
+        return replace(
+            self,
+            targets=self.targets[kept],
+            target_steps=steps[kept],
+            target_weights=self.target_weights[kept],
+            target_values=None if self.target_values is None else self.target_values[kept],
+        )
+
 
 class Steps:
     """Histories as steps: the arrays that batches are cut from.
+
+    Args:
+        request_time: whether training batches tell when each target came.
 
     Attributes:
         start, end: (B,) int64 first and one-past-last step of each history.
         bounds: (S + 1,) int64 position of each step's first member, or None when steps are positions.
     """
 
-    def __init__(self, histories: Histories) -> None:
-        self.histories = histories
+    def __init__(self, histories: Histories, request_time: RequestTime = "none") -> None:
+        self.histories, self.request_time = histories, request_time
         self.bounds: Ints | None = None
         self.start, self.end = histories.start, histories.end
         if "group" in histories.columns:
@@ -74,32 +94,52 @@ class Steps:
             self.start = np.searchsorted(self.bounds, histories.start)
             self.end = np.searchsorted(self.bounds, histories.end)
 
-    def encode(self, start: Ints, end: Ints) -> Batch:
-        """Windows of steps `start` to `end` (exclusive), without targets; none may be empty."""
-        return self._batch(start, end, _NONE, _NONE)
+    def encode(self, start: Ints, end: Ints, at: Ints | None = None) -> Batch:
+        """Windows of steps `start` to `end` (exclusive), without targets; none may be empty.
+
+        `at`: (B,) int64 microseconds UTC, when the answer after each window is wanted. After the steps before it is
+        then wanted when the next step comes, as in training.
+        """
+        return self._batch(start, end, _NONE, _NONE, at)
 
     def train(self, first: Ints, last: Ints, prefix: bool = False) -> Batch:
         """Windows of steps `first` to `last`, both included; all but the last are input.
 
         All but the first are targets, each after the step before it; with `prefix` the last alone.
         """
+        at = self.time_of(last) if self.request_time == "target" else None
         if prefix:
-            return self._batch(first, last, last, np.cumsum(last - first) - 1)
-        return self._batch(first, last, _ranges(first, last) + 1, None)
+            return self._batch(first, last, last, np.cumsum(last - first) - 1, at)
+        return self._batch(first, last, _ranges(first, last) + 1, None, at)
 
-    def _batch(self, start: Ints, end: Ints, asked: Ints, after: Ints | None) -> Batch:
+    def cloze(self, first: Ints, last: Ints) -> Batch:
+        """Windows of steps `first` to `last`, both included; all are input, and each step's members its targets."""
+        return self._batch(first, last + 1, _ranges(first, last + 1), None, None)
+
+    def time_of(self, steps: Ints) -> Ints | None:
+        """(n,) int64 microseconds UTC of some steps, None without times. A step past all there are has the last's."""
+        time = self.histories.time
+        if time is None:
+            return None
+        first = steps if self.bounds is None else self.bounds[steps]
+        return time[np.minimum(first, len(time) - 1)]
+
+    def _batch(self, start: Ints, end: Ints, asked: Ints, after: Ints | None, at: Ints | None) -> Batch:
         """The members of the steps `asked` are targets; step i of them comes after input step `after[i]`, or i."""
-        items, bags = self._members(_ranges(start, end))
+        steps = _ranges(start, end)
+        items, bags = self._members(steps)
         targets, owners = self._targets(asked)
         sizes = np.bincount(owners, minlength=len(asked))
         every_step = self.bounds is None and after is None
         value = self.histories.columns.get("value")
-        column = self.histories.item
+        column, times = self.histories.item, self.time_of(steps)
         return Batch(
             lengths=torch.from_numpy(end - start),
             items=_tensor(column[items], np.int64),
             bags=bags,
             values=None if value is None else self._step_values(items, bags, value),
+            times=None if times is None else _tensor(times, np.int64),
+            request_times=self._request_times(steps, end - start, at),
             targets=_tensor(column[targets], np.int64),
             target_steps=None if every_step else torch.from_numpy(owners if after is None else after[owners]),
             target_weights=_tensor(1.0 / sizes[owners], np.float32),
@@ -112,6 +152,13 @@ class Steps:
             return steps, None
         first, last = self.bounds[steps], self.bounds[steps + 1]
         return _ranges(first, last), torch.from_numpy(np.cumsum(last - first) - (last - first))
+
+    def _request_times(self, steps: Ints, lengths: Ints, at: Ints | None) -> Tensor | None:
+        following = self.time_of(steps + 1)
+        if at is None or following is None:
+            return None
+        following[np.cumsum(lengths) - 1] = at
+        return _tensor(following, np.int64)
 
     def _targets(self, steps: Ints) -> tuple[Ints, Ints]:
         if self.bounds is None:
@@ -137,13 +184,22 @@ class TrainingBatches:
         windows: `last`: the newest window of a history trains; `all`: a history longer than `max_length` is cut into
             windows from its newest end; `prefix`: every step but the first is the only target of a row of its own,
             whose input is the `max_length` steps before it.
+        request_time: as in `Steps`.
+        cloze: each step is its own target, for a model that hides steps itself.
     """
 
     def __init__(
-        self, histories: Histories, max_length: int, tokens: int, seed: int, windows: Windows = "last"
+        self,
+        histories: Histories,
+        max_length: int,
+        tokens: int,
+        seed: int,
+        windows: Windows = "last",
+        request_time: RequestTime = "none",
+        cloze: bool = False,
     ) -> None:
-        self.steps = Steps(histories)
-        self.tokens, self.seed, self.prefix = tokens, seed, windows == "prefix"
+        self.steps = Steps(histories, request_time)
+        self.tokens, self.seed, self.prefix, self.cloze = tokens, seed, windows == "prefix", cloze
         start, end = self.steps.start, self.steps.end
         if self.prefix:
             self.first, self.last = _prefixes(start, end, max_length)
@@ -156,10 +212,21 @@ class TrainingBatches:
         """Batches of an epoch."""
         return len(self._cut(0))
 
-    def epoch(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
-        """The batches of one epoch, without the first `skip`."""
-        for rows in self._cut(epoch)[skip:]:
-            yield self.steps.train(self.first[rows], self.last[rows], self.prefix)
+    def epoch(self, epoch: int, skip: int = 0) -> Iterator[Ints]:
+        """The windows of each batch of one epoch, shorter ones first, without the first `skip` batches."""
+        yield from self._cut(epoch)[skip:]
+
+    def batch(self, windows: Ints) -> Batch:
+        """The batch of some windows."""
+        if self.cloze:
+            return self.steps.cloze(self.first[windows], self.last[windows])
+        return self.steps.train(self.first[windows], self.last[windows], self.prefix)
+
+    def parts(self, windows: Ints, n: int) -> list[Ints]:
+        """The windows of a batch in at most `n` parts of about equally many steps; none is empty."""
+        ends = np.cumsum(self.last[windows] - self.first[windows])
+        part = np.ceil(ends / ends[-1] * n)
+        return np.split(windows, np.flatnonzero(np.diff(part)) + 1)
 
     def _cut(self, epoch: int) -> list[Ints]:
         rng = np.random.default_rng([self.seed, epoch])

@@ -39,8 +39,11 @@ class Traits:
         causal: the state after an event doesn't depend on later events.
         holds_user_rows: the state holds rows of training users (what forgetting a user must treat).
         max_items: largest catalog the model takes, None without limit.
+        timed: the times of events count, and when the answer is wanted, where that is told.
         windows: how the training loop may cut histories for it (`TrainConfig.windows`), the default first. A state
-            of a model that isn't causal would see its target in `last` and `all`.
+            of a model that isn't causal would see its target in `last` and `all`, were it not hidden.
+        cloze: trained to fill in steps that it hides itself, so that it is given whole windows, each step its own
+            target.
     """
 
     trainable: bool = False
@@ -48,14 +51,16 @@ class Traits:
     causal: bool = True
     holds_user_rows: bool = False
     max_items: int | None = None
+    timed: bool = False
     windows: tuple[Windows, ...] = ("all", "last", "prefix")
+    cloze: bool = False
 
     def resolve_windows(self, asked: Windows | None, model: str) -> Windows:
         """What is asked for, or the default. Raises ConfigError naming the model when it can't be trained like that."""
         if asked is not None and asked not in self.windows:
             raise ConfigError(
-                f"model '{model}' can't be trained with train.windows = '{asked}': its states aren't causal, so they "
-                "would see what they are to predict",
+                f"model '{model}' can't be trained with train.windows = '{asked}': a state of it sees its whole row, "
+                "so what it is to predict must not stand there",
                 f"leave train.windows out, or choose {' or '.join(map(repr, self.windows))}",
             )
         return asked or self.windows[0]

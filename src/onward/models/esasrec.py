@@ -39,9 +39,10 @@ class LiGRBlock(Block):
         self.widen = nn.Linear(width, 2 * inner, bias=False)
         self.narrow = nn.Linear(inner, width, bias=False)
 
-    def forward(self, x_BLD: Tensor) -> Tensor:
-        """(B, L, D) to (B, L, D)."""
-        x_BLD = x_BLD + self.attention_gate(x_BLD).sigmoid() * self._drop(self._attend(self.attention_norm(x_BLD)))
+    def forward(self, x_BLD: Tensor, seen: Tensor | None = None) -> Tensor:
+        """As `Block.forward`."""
+        mixed_BLD = self._attend(self.attention_norm(x_BLD), seen)
+        x_BLD = x_BLD + self.attention_gate(x_BLD).sigmoid() * self._drop(mixed_BLD)
         gate_BLF, value_BLF = self.widen(self.forward_norm(x_BLD)).chunk(2, dim=2)
         inner_BLF = self._drop(F.silu(gate_BLF) * value_BLF)
         added_BLD: Tensor = self.forward_gate(x_BLD).sigmoid() * self._drop(self.narrow(inner_BLF))

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from onward.data.negatives import NegativeSampler
-from onward.models import losses, sampled_losses
+from onward.models import losses, noise, sampled_losses
 from onward.models.base import ModelConfig
 
 Loss = Literal["cross_entropy", "sampled_softmax", "bce", "gbce", "bpr", "bpr_max", "mse"]
@@ -39,6 +39,11 @@ class ObjectiveConfig(ModelConfig):
     bpr_max_regularization: float = Field(1.0, ge=0)
     """For bpr_max: weight of the squared scores of negatives."""
 
+    @property
+    def touches_rows(self) -> bool:
+        """Whether a step's gradient reaches only the items of its batch, so that item tables get sparse gradients."""
+        return self.loss != "cross_entropy"
+
 
 def ranking_loss(
     states: Tensor,
@@ -59,8 +64,9 @@ def ranking_loss(
         precision = getattr(torch, config.softmax)
         return losses.full_softmax(states, table[1:], bias[1:], targets - 1, weights, precision)
     positive = item_logits(states, targets, table, bias)
-    negatives = sampler.draw(config.negatives, targets if config.negatives_in_batch else None).to(targets.device)
-    vectors, offsets = F.embedding(negatives.items, table), bias[negatives.items]
+    shared = targets if config.negatives_in_batch else None
+    negatives = sampler.draw(config.negatives, shared, noise.generator()).to(targets.device)
+    vectors, offsets = _rows(negatives.items, table, bias)
     hits = sampled_losses.find_hits(targets, negatives.items)
     if config.loss == "sampled_softmax":
         included = negatives.log_included
@@ -81,4 +87,10 @@ def _pairwise(config: ObjectiveConfig, n_items: int) -> Callable[[Tensor, Tensor
 
 def item_logits(states: Tensor, items: Tensor, table: Tensor, bias: Tensor) -> Tensor:
     """(T,) the logit of one item for each of (T, D) states."""
-    return (states * F.embedding(items, table)).sum(1) + bias[items]
+    vectors, offsets = _rows(items, table, bias)
+    return (states * vectors).sum(1) + offsets
+
+
+def _rows(items: Tensor, table: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """(K, D) vectors and (K,) biases of some items, with sparse gradients."""
+    return F.embedding(items, table, sparse=True), torch.gather(bias, 0, items, sparse_grad=True)

@@ -49,17 +49,17 @@ class Block(nn.Module):
         self.widen = nn.Linear(width, config.feed_forward * width)
         self.narrow = nn.Linear(config.feed_forward * width, width)
 
-    def forward(self, x_BLD: Tensor) -> Tensor:
-        """(B, L, D) to (B, L, D)."""
-        x_BLD = x_BLD + self._drop(self._attend(self.attention_norm(x_BLD)))
+    def forward(self, x_BLD: Tensor, seen: Tensor | None = None) -> Tensor:
+        """(B, L, D) to (B, L, D); causal, or over the steps that `seen` ((B, 1, 1, L) bool) marks."""
+        x_BLD = x_BLD + self._drop(self._attend(self.attention_norm(x_BLD), seen))
         inner = self._drop(F.gelu(self.widen(self.forward_norm(x_BLD))))
         return x_BLD + self._drop(self.narrow(inner))
 
-    def _attend(self, x_BLD: Tensor) -> Tensor:
+    def _attend(self, x_BLD: Tensor, seen: Tensor | None = None) -> Tensor:
         b, length, width = x_BLD.shape
         parts = self.query_key_value(x_BLD).view(b, length, 3, self.heads, width // self.heads)
         query, key, value = parts.permute(2, 0, 3, 1, 4)  # each (B, H, L, D / H)
-        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=seen, is_causal=seen is None)
         projected: Tensor = self.project(mixed.transpose(1, 2).reshape(b, length, width))
         return projected
 

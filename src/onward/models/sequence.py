@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,16 +15,14 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from onward.data.batches import Batch, Steps
+from onward.data.batches import Batch
 from onward.data.negatives import NegativeSampler
 from onward.data.sequences import Histories, Ints
 from onward.errors import ConfigError
 from onward.models import losses
 from onward.models.base import Items, Recommender
 from onward.models.objective import ObjectiveConfig, item_logits, ranking_loss
-
-ENCODE_STEPS = 65_536
-"""Steps encoded at once when scoring."""
+from onward.models.windows import RequestWindows
 
 
 class SequenceConfig(ObjectiveConfig):
@@ -41,17 +39,21 @@ class SequenceConfig(ObjectiveConfig):
 
 
 class ItemVectors(nn.Module):
-    """One learned vector an item; a step of several items is their mean."""
+    """One learned vector an item; a step of several items is their mean.
 
-    def __init__(self, n_items: int, width: int) -> None:
+    Args:
+        sparse: whether the gradient holds the rows of a batch's items only.
+    """
+
+    def __init__(self, n_items: int, width: int, sparse: bool) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(n_items + 1, width))
+        self.weight, self.sparse = nn.Parameter(torch.empty(n_items + 1, width)), sparse
 
     def forward(self, items: Tensor, bags: Tensor | None) -> Tensor:
         """(M,) items, and (N,) first member of each step or None when each step is one item, to (N, D)."""
         if bags is None:
-            return F.embedding(items, self.weight)
-        return F.embedding_bag(items, self.weight, bags, mode="mean")
+            return F.embedding(items, self.weight, sparse=self.sparse)
+        return F.embedding_bag(items, self.weight, bags, mode="mean", sparse=self.sparse)
 
 
 class Rows:
@@ -70,12 +72,41 @@ class Rows:
 
     def padded(self, flat: Tensor) -> Tensor:
         """(N, ...) a value a step to (B, L, ...), zero on padding."""
-        empty = flat.new_zeros(self.real.numel(), *flat.shape[1:])
-        return empty.index_copy(0, self._slots, flat).view(*self.real.shape, *flat.shape[1:])
+        padded: Tensor = _Pad.apply(flat, self._slots, self.real.numel())  # type: ignore[no-untyped-call]
+        return padded.view(*self.real.shape, *flat.shape[1:])
 
     def flat(self, padded: Tensor) -> Tensor:
         """(B, L, ...) to (N, ...), the real steps row by row."""
-        return padded.flatten(0, 1).index_select(0, self._slots)
+        flat: Tensor = _Pick.apply(padded.flatten(0, 1), self._slots)  # type: ignore[no-untyped-call]
+        return flat
+
+
+class _Pad(torch.autograd.Function):
+    """Rows to their places among zeros. The gradient picks them again; PyTorch's own ways add one by one."""
+
+    @staticmethod
+    def forward(ctx: Any, flat: Tensor, places: Tensor, size: int) -> Tensor:
+        ctx.save_for_backward(places)
+        return flat.new_zeros(size, *flat.shape[1:]).index_copy_(0, places, flat)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return grad.index_select(0, *ctx.saved_tensors), None, None
+
+
+class _Pick(torch.autograd.Function):
+    """Rows at distinct places; the gradient puts them back."""
+
+    @staticmethod
+    def forward(ctx: Any, padded: Tensor, places: Tensor) -> Tensor:
+        ctx.save_for_backward(places)
+        ctx.size = len(padded)
+        return padded.index_select(0, places)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (places,) = ctx.saved_tensors
+        return grad.new_zeros(ctx.size, *grad.shape[1:]).index_copy_(0, places, grad), None
 
 
 class SequenceModel(nn.Module, Recommender):
@@ -95,7 +126,7 @@ class SequenceModel(nn.Module, Recommender):
         self.input = self.make_input(config, items.n)
         self.build(config, items.n)
         tied = config.output == "tied"
-        self.output = None if tied else ItemVectors(items.n, config.width)
+        self.output = None if tied else ItemVectors(items.n, config.width, config.touches_rows)
         self.output_bias = nn.Parameter(torch.zeros(items.n + 1))
         if config.loss == "mse":
             self.value_input = nn.Parameter(torch.zeros(config.width))
@@ -105,7 +136,7 @@ class SequenceModel(nn.Module, Recommender):
 
     def make_input(self, config: SequenceConfig, n_items: int) -> nn.Module:
         """From items to vectors. Row 0 of the table is padding."""
-        return ItemVectors(n_items, config.width)
+        return ItemVectors(n_items, config.width, config.touches_rows)
 
     @abstractmethod
     def build(self, config: SequenceConfig, n_items: int) -> None:
@@ -142,6 +173,11 @@ class SequenceModel(nn.Module, Recommender):
 
     # training
 
+    def item_tables(self) -> dict[str, nn.Parameter]:
+        """The parameters with one row an item, by name."""
+        parts = {name: part for name, part in self.named_children() if isinstance(part, ItemVectors)}
+        return {**{f"{name}.weight": part.weight for name, part in parts.items()}, "output_bias": self.output_bias}
+
     def states(self, batch: Batch) -> Tensor:
         """(N, D) states of all real steps, row by row."""
         vectors_ND = self._vectors(batch)
@@ -158,8 +194,10 @@ class SequenceModel(nn.Module, Recommender):
 
     def loss(self, batch: Batch) -> Tensor:
         """The configured loss of a batch, a scalar."""
-        states_ND = self.states(batch)
-        states_TD = batch.at_targets(states_ND)
+        return self._loss_at(batch.at_targets(self.states(batch)), batch)
+
+    def _loss_at(self, states_TD: Tensor, batch: Batch) -> Tensor:
+        """The configured loss of states that each predict one target of a batch."""
         if self.config.loss == "mse":
             return self._value_loss(states_TD, batch)
         table, bias = self._table(), self.output_bias
@@ -187,26 +225,19 @@ class SequenceModel(nn.Module, Recommender):
 
     # answering
 
+    def answer_states(self, batch: Batch) -> Tensor:
+        """(N, D) states to answer from after each step; of a model that isn't causal, only each row's last is asked."""
+        return self.states(batch)
+
     def last_states(self, histories: Histories) -> Tensor:
         """(B, D) state after each history's newest step; histories of one item or more."""
         was_training = self.training
         self.eval()
-        steps = Steps(histories)
-        first, last = np.maximum(steps.start, steps.end - self.config.max_length), steps.end
-        # the state after an event doesn't depend on later ones, so histories that begin together share one row
-        shared, row = np.unique(first, return_inverse=True) if self.traits.causal else (first, np.arange(len(first)))
-        longest = shared.copy()
-        np.maximum.at(longest, row, last)
-        order = np.argsort(longest - shared, kind="stable")
-        states = self.output_bias.new_empty(len(first), self.config.width)
+        device = self.output_bias.device
+        states = self.output_bias.new_empty(len(histories), self.config.width)
         with torch.no_grad():
-            for rows in _by_budget(order, (longest - shared)[order]):
-                batch = steps.encode(shared[rows], longest[rows]).to(self.output_bias.device)
-                begins = np.full(len(shared), -1)
-                begins[rows] = np.cumsum(longest[rows] - shared[rows]) - (longest[rows] - shared[rows])
-                asked = np.flatnonzero(begins[row] >= 0)
-                place = begins[row[asked]] + last[asked] - first[asked] - 1
-                states[torch.from_numpy(asked)] = self.states(batch)[torch.from_numpy(place).to(states.device)]
+            for requests, places, batch in RequestWindows(histories, self.config.max_length, self.traits).batches():
+                states[requests.to(device)] = self.answer_states(batch.to(device)).index_select(0, places.to(device))
         self.train(was_training)
         return states
 
@@ -242,9 +273,3 @@ class SequenceModel(nn.Module, Recommender):
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take over weights and statistics."""
         self.load_state_dict(dict(state))
-
-
-def _by_budget(order: Ints, lengths: Ints) -> list[Ints]:
-    """Rows in batches of at most ENCODE_STEPS padded steps, about."""
-    batch = np.cumsum(lengths) // ENCODE_STEPS
-    return np.split(order, np.flatnonzero(np.diff(batch)) + 1)

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from onward.errors import FormatError
 from onward.files import atomic_file
+from onward.train.optim import Optimiser
 
 FORMAT = "onward.checkpoint/1"
 
@@ -42,20 +43,19 @@ class Progress:
     """Whether the training has come to its end."""
 
 
-def save_checkpoint(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, progress: Progress) -> None:
+def save_checkpoint(path: Path, model: nn.Module, optimiser: Optimiser, progress: Progress) -> None:
     """Write a checkpoint beside its target and rename it into place: a half-written one is never found."""
     tensors: dict[str, Tensor] = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    for index, state in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
+    tensors |= {f"optimiser.{name}": tensor for name, tensor in optimiser.state().items()}
     tensors["generator"] = torch.get_rng_state()
     if torch.cuda.is_available():  # dropout on a GPU draws from the GPU's own generator
         tensors["generator.cuda"] = torch.cuda.get_rng_state()
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_file(path, overwrite=True) as temporary:
-        temporary.write_bytes(save(tensors, {"format": FORMAT, "progress": json.dumps(asdict(progress))}))
+        save_file(tensors, temporary, {"format": FORMAT, "progress": json.dumps(asdict(progress))})
 
 
-def load_checkpoint(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer | None = None) -> Progress:
+def load_checkpoint(path: Path, model: nn.Module, optimiser: Optimiser | None = None) -> Progress:
     """Restore the model, and with an optimiser also its state and the generator's.
 
     Raises:
@@ -74,19 +74,11 @@ def load_checkpoint(path: Path, model: nn.Module, optimiser: torch.optim.Optimiz
     except RuntimeError:
         raise FormatError(f"{path} is a checkpoint of another model", "train into another folder") from None
     if optimiser is not None:
-        _restore_optimiser(optimiser, _under(tensors, "optimiser."))
+        optimiser.load_state(_under(tensors, "optimiser."))
         torch.set_rng_state(tensors["generator"])
         if "generator.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["generator.cuda"])
     return Progress(**json.loads(metadata["progress"]))
-
-
-def _restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        index, _, part = name.partition(".")
-        state.setdefault(int(index), {})[part] = tensor
-    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

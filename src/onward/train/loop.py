@@ -20,13 +20,15 @@ import torch
 from torch import Tensor
 
 from onward.config import TrainConfig
-from onward.data.batches import Batch, TrainingBatches
-from onward.data.sequences import Histories
+from onward.data.batches import TrainingBatches
+from onward.data.sequences import Histories, Ints
 from onward.errors import ConfigError, TrainingError
 from onward.models.sequence import SequenceModel
+from onward.threads import team
 from onward.train.checkpoint import Progress, load_checkpoint, save_checkpoint
 from onward.train.display import Display
-from onward.train.optim import learning_rate, make_optimiser
+from onward.train.gradients import Gradients, parts_of
+from onward.train.optim import Optimiser, learning_rate, make_optimiser
 from onward.train.tracking import Tracker
 
 CHECK_STEPS = 20
@@ -64,13 +66,16 @@ def train_model(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         windows = model.traits.resolve_windows(config.windows, model.name)
-        batches = TrainingBatches(training, model.config.max_length, config.batch_tokens, seed, windows)
+        batches = TrainingBatches(
+            training, model.config.max_length, config.batch_tokens, seed, windows, cloze=model.traits.cloze
+        )
         if not batches.n_targets:
             raise ConfigError("no user has two training events, so there is nothing to learn an order from")
         optimiser = make_optimiser(model, config)
         progress = load_checkpoint(last, model, optimiser) if resume and last.is_file() else Progress()
-        with Tracker(folder, progress.step) as tracker, _ctrl_c() as stopping:
-            loop = _Loop(model, optimiser, batches, validate, config, progress, tracker, display, last, best, stopping)
+        with Tracker(folder, progress.step) as tracker, _ctrl_c() as stopping, team(parts_of(model, config)) as threads:
+            gradients = Gradients(model, batches, seed, threads)
+            loop = _Loop(gradients, optimiser, validate, config, progress, tracker, display, last, best, stopping)
             if not progress.finished:
                 loop.run()
     load_checkpoint(best, model)
@@ -82,9 +87,8 @@ class _Loop:
 
     def __init__(
         self,
-        model: SequenceModel,
-        optimiser: torch.optim.Optimizer,
-        batches: TrainingBatches,
+        gradients: Gradients,
+        optimiser: Optimiser,
         validate: Callable[[], dict[str, float]] | None,
         config: TrainConfig,
         progress: Progress,
@@ -94,10 +98,11 @@ class _Loop:
         best: Path,
         stopping: threading.Event,
     ) -> None:
-        self.model, self.optimiser, self.batches, self.validate = model, optimiser, batches, validate
+        self.gradients, self.optimiser, self.validate = gradients, optimiser, validate
+        self.model, self.batches = gradients.model, gradients.batches
         self.config, self.progress, self.tracker, self.display = config, progress, tracker, display
         self.last, self.best, self.stopping = last, best, stopping
-        self.per_epoch = len(batches)
+        self.per_epoch = len(self.batches)
         self.total = self.per_epoch * config.epochs
         self.validation_steps = max(1, round(self.per_epoch * config.validate_every))
         self.recent: list[Tensor] = []
@@ -111,8 +116,8 @@ class _Loop:
         self.started = self.looked - progress.seconds
         self.display.start(self.total, progress.step)
         while progress.epoch < self.config.epochs and not progress.finished:
-            for batch in self.batches.epoch(progress.epoch, skip=progress.batch):
-                self._update(batch)
+            for windows in self.batches.epoch(progress.epoch, skip=progress.batch):
+                self._update(windows)
                 progress.step += 1
                 progress.batch += 1
                 if progress.batch == self.per_epoch:
@@ -124,20 +129,14 @@ class _Loop:
         progress.finished = True
         self._save(self.last)
 
-    def _update(self, batch: Batch) -> None:
+    def _update(self, windows: Ints) -> None:
         progress, config = self.progress, self.config
-        rate = learning_rate(config, progress.step, self.total, progress.plateaus)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+        self.optimiser.learning_rate = learning_rate(config, progress.step, self.total, progress.plateaus)
         self.model.train()
-        moved = batch.to(self.model.output_bias.device)
-        loss = self.model.loss(moved)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
-        self.optimiser.step()
-        self.recent.append(loss.detach())
-        self.recent_events += len(moved.targets)
+        loss, targets = self.gradients.of(windows, progress.step)
+        self.optimiser.update(config.clip_norm)
+        self.recent.append(loss)
+        self.recent_events += targets
 
     def _after_step(self) -> None:
         step = self.progress.step
@@ -173,7 +172,7 @@ class _Loop:
         values = {
             "epoch": round(step / self.per_epoch, 4),
             "loss": mean,
-            "learning_rate": self.optimiser.param_groups[0]["lr"],
+            "learning_rate": self.optimiser.learning_rate,
             "events_per_second": speed,
             "seconds": self.progress.seconds,
         }
@@ -184,11 +183,11 @@ class _Loop:
     def _check_weights(self) -> None:
         """The last update may have broken what the loss, taken before it, doesn't show yet."""
         for name, parameter in self.model.named_parameters():
-            if not parameter.isfinite().all():
+            if not parameter.sum().isfinite():  # a sum makes no copy of a large table
                 raise self._failed(f"'{name}' holds NaN or infinity after step {self.progress.step}")
 
     def _failed(self, what: str) -> TrainingError:
-        rate = self.optimiser.param_groups[0]["lr"]
+        rate = self.optimiser.learning_rate
         return TrainingError(
             f"training stopped: {what} (learning rate {rate:.3g})",
             "likely causes, in order: the learning rate is too high (halve train.learning_rate), too little warm-up "
@@ -204,7 +203,8 @@ class _Loop:
                 save_checkpoint(self.best, self.model, self.optimiser, progress)
             return
         try:
-            metrics = self.validate()
+            with self.gradients.threads.resting():
+                metrics = self.validate()
         except TrainingError as error:
             raise self._failed(f"{error.message} after step {progress.step}") from None
         if config.monitor not in metrics:

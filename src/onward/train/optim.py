@@ -1,29 +1,114 @@
-"""The optimiser and its step size: AdamW, and a schedule that is a pure function of the step."""
+"""The optimiser and its step size: AdamW or Adagrad, and a schedule that is a pure function of the step."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from onward.config import TrainConfig
+from onward.models.sequence import SequenceModel
+from onward.train.rows import RowAdagrad, RowAdam, RowOptimiser
 
 PLATEAU_FACTOR = 0.25
 """What `plateau` multiplies the step size by."""
 
 
-def make_optimiser(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter, ICLR 2019). Weight decay acts on matrices of layers, never on item vectors,
-    positions, biases or gains."""
-    decayed: list[nn.Parameter] = []
-    plain: list[nn.Parameter] = []
-    for name, parameter in model.named_parameters():
-        is_matrix = parameter.dim() >= 2 and not name.startswith(("input.", "output.", "position"))
-        (decayed if is_matrix else plain).append(parameter)
+class Optimiser:
+    """One optimiser for layers, and one for item tables whose gradients are sparse.
+
+    Args:
+        layers, tables: either may be None. Parameters are numbered through, the layers' first.
+    """
+
+    def __init__(self, layers: torch.optim.Optimizer | None, tables: RowOptimiser | None) -> None:
+        self.parts: list[torch.optim.Optimizer] = [part for part in (layers, tables) if part is not None]
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """All that it updates."""
+        return [parameter for part in self.parts for group in part.param_groups for parameter in group["params"]]
+
+    @property
+    def learning_rate(self) -> float:
+        """Step size of the next update."""
+        return float(self.parts[0].param_groups[0]["lr"])
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        for part in self.parts:
+            for group in part.param_groups:
+                group["lr"] = value
+
+    def update(self, clip_norm: float) -> None:
+        """One update along the parameters' gradients, scaled down to a global norm of `clip_norm`."""
+        clip_gradients(self.parameters, clip_norm)
+        for part in self.parts:
+            part.step()
+
+    def state(self) -> dict[str, Tensor]:
+        """Its tensors, named by parameter number and part."""
+        tensors: dict[str, Tensor] = {}
+        first = 0
+        for part in self.parts:
+            saved = part.state_dict()
+            for index, state in saved["state"].items():
+                tensors |= {f"{first + index}.{name}": torch.as_tensor(value) for name, value in state.items()}
+            first += sum(len(group["params"]) for group in saved["param_groups"])
+        return tensors
+
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over what `state` gave."""
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            number, _, part_name = name.partition(".")
+            state.setdefault(int(number), {})[part_name] = tensor
+        first = 0
+        for part in self.parts:
+            groups = part.state_dict()["param_groups"]
+            size = sum(len(group["params"]) for group in groups)
+            own = {number - first: values for number, values in state.items() if first <= number < first + size}
+            part.load_state_dict({"state": own, "param_groups": groups})
+            first += size
+
+
+def make_optimiser(model: SequenceModel, config: TrainConfig) -> Optimiser:
+    """The configured optimiser; item tables with sparse gradients get its row-wise form (`onward.train.rows`).
+
+    AdamW (Loshchilov and Hutter, ICLR 2019): weight decay acts on matrices of layers, never on item vectors, positions,
+    biases or gains. Adagrad (Duchi et al., JMLR 2011) decays nothing.
+    """
+    tables = model.item_tables() if model.config.touches_rows else {}
+    layers = [(name, parameter) for name, parameter in model.named_parameters() if name not in tables]
+    rate = config.learning_rate
+    if config.optimiser == "adagrad":
+        rows = RowAdagrad(tables.values(), rate) if tables else None
+        return Optimiser(torch.optim.Adagrad([parameter for _, parameter in layers], lr=rate), rows)
+    decayed = [parameter for name, parameter in layers if _decays(name, parameter)]
+    plain = [parameter for name, parameter in layers if not _decays(name, parameter)]
     groups = [(decayed, config.weight_decay), (plain, 0.0)]
     used = [{"params": parameters, "weight_decay": decay} for parameters, decay in groups if parameters]
-    return torch.optim.AdamW(used, lr=config.learning_rate, betas=(0.9, 0.98), fused=True)
+    adam = torch.optim.AdamW(used, lr=rate, betas=(0.9, 0.98), fused=True)
+    return Optimiser(adam, RowAdam(tables.values(), rate) if tables else None)
+
+
+def _decays(name: str, parameter: nn.Parameter) -> bool:
+    return parameter.dim() >= 2 and not name.startswith(("input.", "output.", "position"))
+
+
+def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> None:
+    """Scale gradients down to a global norm, in place; sparse ones are coalesced first and count by their values."""
+    gradients = []
+    for parameter in parameters:
+        if parameter.grad is not None and parameter.grad.is_sparse:
+            parameter.grad = parameter.grad.coalesce()
+            gradients.append(parameter.grad.values())
+        elif parameter.grad is not None:
+            gradients.append(parameter.grad)
+    norm = torch.nn.utils.get_total_norm(gradients)
+    torch._foreach_mul_(gradients, (max_norm / (norm + 1e-6)).clamp(max=1.0))
 
 
 def learning_rate(config: TrainConfig, step: int, total: int, plateaus: int = 0) -> float:
