@@ -1,0 +1,117 @@
+"""Onward by its own parts, those that `onward prepare`, `train`, `evaluate` and `recommend` call."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import protocol
+import torch
+from torch import Tensor
+
+from onward.config import RunConfig, apply_settings, read_toml
+from onward.data.batches import Batch, TrainingBatches
+from onward.data.dataset import open_dataset
+from onward.data.prepare import prepare
+from onward.data.split import split
+from onward.evaluate.validate import validation_metrics
+from onward.models.base import build, make_items
+from onward.models.registry import model_class
+from onward.models.sequence import SequenceModel
+from onward.train.display import Display
+from onward.train.loop import train_model
+
+CALIBRATION_SECONDS = 5.0
+"""Training that is thrown away, to know how many epochs a given time holds; its time counts."""
+
+
+class _EnoughError(Exception):
+    """The calibration has seen enough."""
+
+
+class Onward(protocol.Driver):
+    """A sequence model of Onward, protocol `last`."""
+
+    def prepare(self) -> dict[str, Any]:
+        """`onward prepare`, the split, and the model."""
+        folder = Path(self.config["folder"]) / "dataset"
+        prepare(self.config["data"], folder, overwrite=True)
+        self.data = open_dataset(folder)
+        recipe = self.config.get("recipe")
+        values = read_toml(Path(recipe)) if recipe else {}
+        self.run = RunConfig.parse(apply_settings(values, ["split.protocol=last", *self.config["settings"]]))
+        self.split = split(self.data.histories, self.run.split)
+        self.training = self.split.training(self.data.histories)
+        self.requests = self.split.test.requests(self.data.histories)
+        self.numbers = np.concatenate([[0], self.data.catalog.frame["item"].cast(int).to_numpy()])
+        self.model = self._model()
+        return {"events": self.training.n_events, "parameters": self.model.parameters_count}
+
+    def _model(self) -> SequenceModel:
+        settings = {key: value for key, value in self.run.model.items() if key != "name"}
+        torch.manual_seed(self.run.seed)
+        items = make_items(self.training, self.data.catalog.tie_rank)
+        model = build(model_class(str(self.run.model["name"])), settings, items)
+        assert isinstance(model, SequenceModel)
+        model.start_training(self.training)
+        return model
+
+    def train(self, pacer: protocol.Pacer) -> None:
+        """Onward's loop, without validation; with `budget`, as many epochs as the time holds."""
+        epochs = 100_000
+        if self.config.get("budget"):
+            epochs = self._epochs_in(self.config["budget"] - pacer.clock)
+        self._train(self.model, epochs, lambda batch: pacer.batch(len(batch.targets)))
+
+    def _train(self, model: SequenceModel, epochs: int, on_batch: Callable[[Batch], None]) -> None:
+        loss = model.loss
+
+        def counted(batch: Batch) -> Tensor:
+            on_batch(batch)
+            return loss(batch)
+
+        model.loss = counted  # type: ignore[method-assign]
+        with tempfile.TemporaryDirectory(dir=self.config["folder"]) as folder, Display("", shown=False) as display:
+            (Path(folder) / "checkpoints").mkdir()
+            config = self.run.train.model_copy(update={"epochs": epochs})
+            train_model(model, self.training, None, config, self.run.seed, Path(folder), display)
+
+    def _epochs_in(self, seconds: float) -> int:
+        """Epochs that fit, by the speed of a copy that is trained for a moment: the schedule must know its end."""
+        clock = protocol.Stopwatch(CALIBRATION_SECONDS)
+
+        def watched(batch: Batch) -> None:
+            if clock.batch(len(batch.targets)):
+                raise _EnoughError
+
+        with contextlib.suppress(_EnoughError):
+            self._train(copy.deepcopy(self.model), 1_000, watched)
+        config = self.run.train
+        whole = config.windows == "all"
+        length = self.model.config.max_length
+        events = TrainingBatches(self.training, length, config.batch_tokens, self.run.seed, whole).n_targets
+        return max(1, int(clock.events_per_second() * (seconds - CALIBRATION_SECONDS) / events))
+
+    def evaluate(self) -> dict[str, Any]:
+        """Exact ranks of the test targets over the whole catalog, and every metric."""
+        found = validation_metrics(self.model, self.data.histories, self.split.test, "exclude")
+        return {"users": len(self.split.test), "own": {"ndcg@10": found["ndcg@10"], "hr@10": found["hr@10"]}}
+
+    def recommend(self, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """`recommend` of the model, all requests."""
+        lists = self.model.recommend(self.requests, k, seen="exclude")
+        users = self.data.users["user"].cast(int).to_numpy()[self.split.test.user]
+        return users, self.numbers[lists.items]
+
+    def answer(self, number: int, k: int) -> object:
+        """`recommend` of the model, one request."""
+        return self.model.recommend(self.requests.select(slice(number, number + 1)), k, seen="exclude")
+
+
+if __name__ == "__main__":
+    protocol.main(Onward)
