@@ -21,6 +21,8 @@ MODELS = {
     "nextitnet": "onward.models.convolutional:NextItNet",
     "sasrec": "onward.models.sasrec:SASRec",
     "esasrec": "onward.models.esasrec:ESASRec",
+    "bsarec": "onward.models.bsarec:BSARec",
+    "bert4rec": "onward.models.bert4rec:BERT4Rec",
 }
 
 
