@@ -23,6 +23,7 @@ from onward.data.sequences import Histories
 from onward.data.synthetic import as_histories, block_events, chain_events
 from onward.models.base import Items, Recommender, build
 from onward.models.registry import MODELS, model_class
+from onward.models.stepwise import Stepwise
 
 V = 23
 """Items of the mixed log; no tensor of the models has this size plus one for another reason."""
@@ -139,18 +140,52 @@ def test_nothing_outside_the_history_matters(name: str) -> None:
     assert torch.equal(fitted(name).score(window), fitted(name).score(changed))
 
 
+@pytest.mark.parametrize("told", [False, True])
 @pytest.mark.parametrize("name", [name for name in TRAINABLE if model_class(name).traits.causal])
-def test_a_state_depends_on_no_later_event(name: str) -> None:
+def test_a_state_depends_on_no_later_event(name: str, told: bool) -> None:
     from onward.data.batches import Steps
 
     model = fitted(name)
-    history = [4, 9, 1, 1, 17, 3, 12, 20]
-    whole = Steps(Histories.from_lists([history], V)).encode(np.array([0]), np.array([len(history)]))
+    item = np.array([4, 9, 1, 1, 17, 3, 12, 20], np.int32)
+    n = len(item)
+    time = np.array([0, 3, 3, 6, 9, 10, 19, 25]) * 1_000_000
+    at = np.append(time[1:], time[-1] + 12_000_000) if told else None
+    whole = Steps(Histories({"item": item, "time": time}, np.array([0]), np.array([n]), V))
     model.eval()
     with torch.no_grad():
-        states = model.states(whole)
-    prefixes = Histories.from_lists([history[: n + 1] for n in range(len(history))], V)
-    close(states, model.last_states(prefixes))
+        states = model.states(whole.encode(np.array([0]), np.array([n]), None if at is None else at[-1:]))
+    # each prefix in columns of its own, so that nothing later is within reach
+    prefixes = [
+        Histories({"item": item[:end], "time": time[:end]}, np.array([0]), np.array([end]), V)
+        for end in range(1, n + 1)
+    ]
+    for step, prefix in enumerate(prefixes):
+        asked = replace(prefix, at=None if at is None else at[step : step + 1])
+        close(states[step], model.last_states(asked)[0])
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_times_count_where_declared_and_only_there(name: str) -> None:
+    def scores(times: list[int], at: int) -> Tensor:
+        columns = {"item": np.array([2, 9, 20, 6], np.int32), "time": np.array(times) * 1_000_000}
+        asked = Histories(columns, np.array([0]), np.array([4]), V, np.array([at]) * 1_000_000)
+        return fitted(name).score(asked)
+
+    one = scores([0, 2, 5, 9], 10)  # as far apart as training events are, since other gaps were not learned
+    for other in (scores([0, 7, 8, 9], 10), scores([0, 2, 5, 9], 25)):
+        assert torch.equal(one, other) != model_class(name).traits.timed
+
+
+@pytest.mark.parametrize("name", [name for name in TRAINABLE if issubclass(model_class(name), Stepwise)])
+def test_step_by_step_gives_the_state_of_the_whole_history(name: str) -> None:
+    model = fitted(name)
+    model.eval()
+    histories = np.array([[4, 9, 1, 1, 17, 3], [2, 2, 20, 7, 5, 11]])
+    state = model.start_state(2)
+    for step in range(histories.shape[1]):
+        with torch.no_grad():
+            state, answer = model.advance(state, model.input(torch.from_numpy(histories[:, step]), None))
+        close(answer, model.last_states(Histories.from_lists(histories[:, : step + 1].tolist(), V)))
 
 
 @pytest.mark.parametrize("name", ALL)

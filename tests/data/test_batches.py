@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -115,6 +116,32 @@ def test_a_group_is_one_step_and_its_targets_are_a_set() -> None:
     assert prefix.target_weights.tolist() == [0.5, 0.5, 1]
     states = torch.arange(3.0)[:, None]
     assert prefix.at_targets(states).tolist() == [[1], [1], [2]]
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_times_are_those_of_the_steps_and_requests_come_with_the_next(grouped: bool) -> None:
+    columns = {"item": np.arange(1, 8, dtype=np.int32), "time": np.array([10, 11, 15, 15, 18, 2, 7])}
+    if grouped:
+        columns["group"] = np.array([0, 0, 1, 1, 2, 3, 4], np.int32)
+    histories = Histories(columns, np.array([0, 5]), np.array([5, 7]), 7)
+    told, untold = Steps(histories, "target"), Steps(histories)
+    batch = told.train(told.start, told.end - 1)
+    times, following = ([10, 15, 2], [15, 18, 7]) if grouped else ([10, 11, 15, 15, 2], [11, 15, 15, 18, 7])
+    assert batch.times.tolist() == times
+    assert batch.request_times.tolist() == following
+    assert untold.train(told.start, told.end - 1).request_times is None
+    prefix = told.train(told.end - 2, told.end - 1, prefix=True)
+    assert prefix.request_times.tolist() == [18, 7]
+    asked = untold.encode(told.start, told.end, np.array([20, 9]))
+    assert asked.times.tolist() == ([10, 15, 18, 2, 7] if grouped else columns["time"].tolist())
+    assert asked.request_times.tolist() == ([15, 18, 20, 7, 9] if grouped else [11, 15, 15, 18, 20, 7, 9])
+
+
+def test_histories_without_times_make_batches_without() -> None:
+    steps = Steps(Histories.from_lists([[1, 2]], 2), "target")
+    batch = steps.encode(steps.start, steps.end, np.array([5]))
+    assert batch.times is None
+    assert batch.request_times is None
 
 
 def test_users_with_one_event_give_nothing_to_learn() -> None:

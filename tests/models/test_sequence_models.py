@@ -11,7 +11,7 @@ from onward.errors import ConfigError
 from onward.models.base import Items, build
 from onward.models.registry import model_class
 
-NEURAL = ["rnn", "lstm", "gru", "nextitnet", "sasrec", "esasrec"]
+NEURAL = ["rnn", "lstm", "gru", "nextitnet", "sasrec", "esasrec", "hstu", "lrurec"]
 
 
 def _model(name: str, n_items: int = 8, **settings: object) -> torch.nn.Module:

@@ -21,6 +21,8 @@ MODELS = {
     "nextitnet": "onward.models.convolutional:NextItNet",
     "sasrec": "onward.models.sasrec:SASRec",
     "esasrec": "onward.models.esasrec:ESASRec",
+    "hstu": "onward.models.hstu:HSTU",
+    "lrurec": "onward.models.lru:LRURec",
     "bsarec": "onward.models.bsarec:BSARec",
     "bert4rec": "onward.models.bert4rec:BERT4Rec",
 }

@@ -19,7 +19,7 @@ from types import FrameType
 import torch
 from torch import Tensor
 
-from onward.config import TrainConfig
+from onward.config import RequestTime, TrainConfig
 from onward.data.batches import TrainingBatches
 from onward.data.sequences import Histories, Ints
 from onward.errors import ConfigError, TrainingError
@@ -53,10 +53,12 @@ def train_model(
     folder: Path,
     display: Display,
     resume: bool = False,
+    request_time: RequestTime = "none",
 ) -> Progress:
     """Train, and leave the best weights (by `config.monitor`; the last without validation) in the model.
 
-    Checkpoints go to `folder/checkpoints`, metrics to `folder/metrics.jsonl`.
+    `request_time` is what the model is told about when each target came, as `SplitConfig` says. Checkpoints go to
+    `folder/checkpoints`, metrics to `folder/metrics.jsonl`.
 
     Raises:
         TrainingError: the loss became NaN or diverged; names the step.
@@ -67,7 +69,7 @@ def train_model(
         torch.manual_seed(seed)
         windows = model.traits.resolve_windows(config.windows, model.name)
         batches = TrainingBatches(
-            training, model.config.max_length, config.batch_tokens, seed, windows, cloze=model.traits.cloze
+            training, model.config.max_length, config.batch_tokens, seed, windows, request_time, model.traits.cloze
         )
         if not batches.n_targets:
             raise ConfigError("no user has two training events, so there is nothing to learn an order from")

@@ -212,6 +212,7 @@ def _train(
             folder,
             display,
             resume,
+            divided.config.request_time or "none",
         )
     return {"seconds": progress.seconds, "best_epoch": progress.best_epoch, "steps": progress.step}
 

@@ -1,0 +1,148 @@
+"""HSTU: gated attention without softmax, aware of time (Zhai et al., ICML 2024, arXiv:2402.17152).
+
+A block mixes the history by attention weights that are each their own, not shares of one, so that how much of
+something there was isn't normalised away; what comes out is normalised, gated, and added to what came in:
+
+    U, V, Q, K = silu(W norm(x))
+    A[i, j]    = silu(Q[i] K[j] + position[i - j] + time[bucket(asked[i] - t[j])]) / (i + 1)    for j <= i
+    y          = x + O (norm(A V) * U)
+
+`asked[i]` is when the answer after event i is wanted, where the model is told (`split.request_time`), else t[i]. Time
+differences fall into two buckets a doubling, from one second on. Events without times count as simultaneous.
+
+What differs from the authors' code, and why: weights are divided by the number of visible events and not by the
+padded length, so that padding changes nothing; time buckets grow by some 1.41 instead of 1.35, which is read off the
+bits of a float; scores are inner products with item biases and not cosines, and the loss is the whole-catalog
+cross-entropy, as in the other models; the time bias starts at zero and what a block adds starts small. The authors
+always tell the target's time.
+
+Legend: B rows, L steps, D width, H heads.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from onward.errors import ConfigError
+from onward.models.base import Traits
+from onward.models.noise import dropout
+from onward.models.sequence import Rows, SequenceConfig, SequenceModel
+
+CHUNK_WEIGHTS = 4_000_000
+"""Attention weights of one block held at once, about (16 MB of float32)."""
+
+
+class HSTUConfig(SequenceConfig):
+    """Settings of HSTU."""
+
+    blocks: int = Field(2, ge=1)
+    """Blocks of gated attention."""
+    heads: int = Field(1, ge=1)
+    """Attention heads; they divide the width."""
+    time_buckets: int = Field(64, ge=2)
+    """Buckets of time differences, two a doubling from a second on; the last also holds all that is longer (64: from
+    some 100 years on)."""
+
+
+class HSTUBlock(nn.Module):
+    """One layer of gated attention."""
+
+    def __init__(self, config: HSTUConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.heads, self.rate = config.heads, config.dropout
+        self.norm, self.mixed_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.gate_value_query_key = nn.Linear(width, 4 * width, bias=False)
+        self.project = nn.Linear(width, width)
+        self.position_bias = nn.Parameter(torch.empty(config.max_length))
+        self.time_bias = nn.Parameter(torch.empty(config.time_buckets))
+
+    def forward(self, x_BLD: Tensor, distance_LL: Tensor, bucket_BLL: Tensor, share_LL: Tensor) -> Tensor:
+        """(B, L, D) to (B, L, D).
+
+        Args:
+            distance_LL: (L, L) int64 steps from j to i. bucket_BLL: (B, L, L) int64 bucket of the time from j to i.
+            share_LL: (L, L) what a weight is multiplied by: 1 / (i + 1), and 0 where j is after i.
+        """
+        b, length, width = x_BLD.shape
+        parts = F.silu(self.gate_value_query_key(self.norm(x_BLD)))
+        gate_BLD, mixing = parts[..., :width], parts[..., width:]
+        value, query, key = mixing.view(b, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        time_bias_BLL = self.time_bias.index_select(0, bucket_BLL.flatten()).view_as(bucket_BLL)
+        bias_BLL = self.position_bias[distance_LL] + time_bias_BLL
+        weights_BHLL = F.silu(query @ key.transpose(2, 3) + bias_BLL[:, None]) * share_LL
+        mixed_BLD = (weights_BHLL @ value).transpose(1, 2).reshape(b, length, width)
+        gated_BLD = dropout(self.mixed_norm(mixed_BLD) * gate_BLD, self.rate, self.training)
+        added_BLD: Tensor = self.project(gated_BLD)
+        return x_BLD + added_BLD
+
+
+class HSTU(SequenceModel):
+    """Hierarchical sequential transduction unit: gated attention that knows how long ago each event was."""
+
+    name = "hstu"
+    Config = HSTUConfig
+    traits = Traits(trainable=True, ordered=True, timed=True)
+
+    def build(self, config: SequenceConfig, n_items: int) -> None:
+        """Positions, blocks, final norm."""
+        assert isinstance(config, HSTUConfig)
+        if config.width % config.heads:
+            raise ConfigError(f"model.heads = {config.heads} does not divide model.width = {config.width}")
+        self.heads, self.time_buckets = config.heads, config.time_buckets
+        self.position = nn.Parameter(torch.empty(config.max_length, config.width))
+        self.blocks = nn.ModuleList(HSTUBlock(config) for _ in range(config.blocks))
+        self.norm = nn.LayerNorm(config.width)
+
+    def initialise(self) -> None:
+        """What a block adds starts small, so that a state starts as its own item and not as an average of all."""
+        super().initialise()
+        for block in self.blocks:
+            assert isinstance(block, HSTUBlock)
+            nn.init.normal_(block.project.weight, std=0.02)
+
+    def encode(self, inputs_BLD: Tensor, rows: Rows) -> Tensor:
+        """(B, L, D) states; what stands after a row's length never reaches an earlier step."""
+        length, width = inputs_BLD.shape[1:]
+        x_BLD = inputs_BLD * math.sqrt(width) + self.position[:length]
+        x_BLD = dropout(x_BLD, self.config.dropout, self.training)
+        step = torch.arange(length, device=x_BLD.device)
+        distance_LL = step[:, None] - step
+        share_LL = (distance_LL >= 0) / (step[:, None] + 1)
+        bucket_BLL = self._buckets(rows)
+        distance_LL = distance_LL.clamp(min=0)
+        some = max(1, CHUNK_WEIGHTS // (self.heads * length * length))
+        chunks = [slice(first, first + some) for first in range(0, len(x_BLD), some)]
+        return torch.cat([self._run(x_BLD[rows], distance_LL, bucket_BLL[rows], share_LL) for rows in chunks])
+
+    def _run(self, x_BLD: Tensor, distance_LL: Tensor, bucket_BLL: Tensor, share_LL: Tensor) -> Tensor:
+        for block in self.blocks:
+            x_BLD = block(x_BLD, distance_LL, bucket_BLL, share_LL)
+        states_BLD: Tensor = self.norm(x_BLD)
+        return states_BLD
+
+    def _buckets(self, rows: Rows) -> Tensor:
+        """(B, L, L) int64 bucket of the time from step j to when the answer after step i is wanted."""
+        times, asked = rows.batch.times, rows.batch.request_times
+        if times is None:
+            b, length = rows.real.shape
+            return rows.lengths.new_zeros(b, length, length)
+        times_BL = rows.padded(times)
+        asked_BL = times_BL if asked is None else rows.padded(asked)
+        return time_buckets(asked_BL[:, :, None] - times_BL[:, None, :], self.time_buckets)
+
+
+def time_buckets(microseconds: Tensor, count: int) -> Tensor:
+    """Int64 bucket, 0 to count - 1, of differences in microseconds (int64).
+
+    Bucket 2 n begins at 2^n seconds, 2 n + 1 at 1.5 times that; less than a second, negative too, is bucket 0.
+    """
+    seconds = microseconds.float().mul_(1e-6).clamp_(min=1)
+    # a float32's bits, read as a number, are its exponent (1.0 has 127) and then its mantissa, whose first bit is kept
+    exponent_and_half = seconds.view(torch.int32).bitwise_right_shift_(22)
+    return exponent_and_half.sub_(2 * 127).clamp_(max=count - 1).long()
