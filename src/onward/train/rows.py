@@ -38,21 +38,25 @@ class RowOptimiser(torch.optim.Optimizer):
 class RowAdam(RowOptimiser):
     """Adam without momentum, and with one second moment a row: two numbers of state where Adam has 2 D.
 
-    The second moment is the mean over the row's numbers, averaged over the steps that touched the row, with the bias
-    correction of Adam for those steps.
+    The second moment is Adam's, averaged over the row: a mean over all steps, those that didn't touch the row included,
+    so that a rare row takes longer steps, as it does in Adam, where one gradient goes on acting through the momentum.
+    (A mean over the touching steps alone, and also Adam that merely skips the others, learn more slowly.)
     """
 
     DECAY = 0.98
 
     def direction(self, rows: Tensor, gradient: Tensor, state: dict[str, Any], parameter: Tensor) -> Tensor:
-        """The gradient over the root of the row's own second moment."""
+        """The gradient over the root of the row's second moment."""
         if not state:
+            state["step"] = torch.zeros((), dtype=torch.int32)
             state["square"] = parameter.new_zeros(len(parameter))
-            state["touched"] = parameter.new_zeros(len(parameter))
-        square = state["square"][rows].lerp(_mean_square(gradient), 1 - self.DECAY)
-        touched = state["touched"][rows] + 1
-        state["square"][rows], state["touched"][rows] = square, touched
-        scale = (square / (1 - self.DECAY**touched)).sqrt() + EPSILON
+            state["touched"] = parameter.new_zeros(len(parameter))  # a step; floats, as PyTorch restores state so
+        state["step"] += 1
+        step = int(state["step"])
+        waited = step - state["touched"][rows]
+        square = state["square"][rows] * self.DECAY**waited + (1 - self.DECAY) * _mean_square(gradient)
+        state["square"][rows], state["touched"][rows] = square, step
+        scale = (square / (1 - self.DECAY**step)).sqrt() + EPSILON
         return gradient / _beside(scale, gradient)
 
 

@@ -1,0 +1,163 @@
+"""Optimisers: row-wise updates against the dense ones, clipping over sparse gradients, state that comes back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from onward.config import TrainConfig
+from onward.data.batches import TrainingBatches
+from onward.data.sequences import Histories
+from onward.models.base import Items, build
+from onward.models.registry import model_class
+from onward.models.sequence import SequenceModel
+from onward.train.checkpoint import Progress, load_checkpoint, save_checkpoint
+from onward.train.optim import Optimiser, clip_gradients, make_optimiser
+from onward.train.rows import RowAdagrad, RowAdam
+
+
+def _sparse(rows: list[int], values: list[list[float]], size: int = 5) -> torch.Tensor:
+    return _coo(rows, torch.tensor(values), (size, len(values[0]))).coalesce()
+
+
+def _coo(rows: list[int], values: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    return torch.sparse_coo_tensor(torch.tensor([rows]), values, shape, check_invariants=True)
+
+
+def test_row_adagrad_is_adagrad_on_the_rows_of_the_batch() -> None:
+    start = torch.arange(10.0).view(5, 2)
+    table, dense = nn.Parameter(start.clone()), nn.Parameter(start.clone())
+    rows, plain = RowAdagrad([table], 0.1), torch.optim.Adagrad([dense], lr=0.1)
+    for gradient in (_sparse([1, 4], [[1.0, -2.0], [0.5, 0.0]]), _sparse([1, 2], [[3.0, 1.0], [-1.0, 4.0]])):
+        table.grad, dense.grad = gradient, gradient.to_dense()
+        rows.step()
+        plain.step()
+    torch.testing.assert_close(table, dense)
+    assert torch.equal(table[[0, 3]], start[[0, 3]])
+
+
+def test_row_adam_by_hand() -> None:
+    table = nn.Parameter(torch.zeros(5, 2))
+    optimiser = RowAdam([table], 0.1)
+    table.grad = _sparse([1], [[3.0, 4.0]])  # mean square 12.5, corrected for the first step: 12.5
+    optimiser.step()
+    torch.testing.assert_close(table[1], -0.1 * torch.tensor([3.0, 4.0]) / 12.5**0.5)
+    table.grad = _sparse([2], [[1.0, 0.0]])
+    optimiser.step()
+    before = table[1].clone()
+    table.grad = _sparse([1], [[1.0, 1.0]])  # two steps later
+    optimiser.step()
+    square = (0.02 * 12.5 * 0.98**2 + 0.02 * 1.0) / (1 - 0.98**3)
+    torch.testing.assert_close(table[1], before - 0.1 / square**0.5)
+    assert (table[[0, 3, 4]] == 0).all()
+
+
+def test_row_adam_treats_a_vector_as_rows_of_one_number() -> None:
+    vector, table = nn.Parameter(torch.zeros(5)), nn.Parameter(torch.zeros(5, 1))
+    optimiser = RowAdam([vector, table], 0.1)
+    for rows, values in (([0, 3], [2.0, -1.0]), ([3], [0.5])):
+        vector.grad = _coo(rows, torch.tensor(values), (5,)).coalesce()
+        table.grad = _sparse(rows, [[value] for value in values])
+        optimiser.step()
+    torch.testing.assert_close(vector, table[:, 0])
+    assert vector[3] > 0
+
+
+def test_row_adam_of_rows_that_every_step_touches_is_adam_without_momentum() -> None:
+    generator = torch.Generator().manual_seed(0)
+    table, dense = nn.Parameter(torch.zeros(5, 1)), nn.Parameter(torch.zeros(5, 1))
+    rows, adam = RowAdam([table], 0.1), torch.optim.Adam([dense], lr=0.1, betas=(0.0, 0.98))
+    for _ in range(6):
+        gradient = torch.randn(5, 1, generator=generator)
+        table.grad, dense.grad = _sparse(list(range(5)), gradient.tolist()), gradient
+        rows.step()
+        adam.step()
+    torch.testing.assert_close(table, dense)
+
+
+def test_clipping_counts_sparse_gradients_once_summed() -> None:
+    table, layer = nn.Parameter(torch.zeros(5, 1)), nn.Parameter(torch.zeros(2))
+    layer.grad = torch.tensor([0.0, 12.0])
+    # row 1 twice: together 4
+    table.grad = _coo([1, 3, 1], torch.tensor([[1.0], [3.0], [3.0]]), (5, 1))
+    clip_gradients([table, layer], 6.5)  # norm 13
+    torch.testing.assert_close(layer.grad, torch.tensor([0.0, 6.0]))
+    torch.testing.assert_close(table.grad.to_dense().flatten(), torch.tensor([0.0, 2.0, 0.0, 1.5, 0.0]))
+    clip_gradients([table, layer], 100.0)
+    torch.testing.assert_close(layer.grad, torch.tensor([0.0, 6.0]))
+
+
+HISTORIES = Histories.from_lists([[1, 2, 3, 4, 5], [6, 7, 2], [9, 9, 3, 1]], 40)
+SAMPLED = ["sampled_softmax", "bce", "gbce", "bpr", "bpr_max"]
+
+
+def _model(loss: str, output: str = "tied", name: str = "sasrec") -> SequenceModel:
+    torch.manual_seed(0)
+    counts = np.full(41, 3)
+    settings = {"width": 8, "loss": loss, "output": output, "negatives": 4, "dropout": 0.0}
+    return build(model_class(name), settings, Items(counts, np.arange(41, dtype=np.int32)))
+
+
+def _update(model: SequenceModel, optimiser: Optimiser, seed: int = 0) -> None:
+    torch.manual_seed(seed)
+    batches = TrainingBatches(HISTORIES, 10, 64, seed=0)
+    model.zero_grad(set_to_none=True)
+    for windows in batches.epoch(0):
+        model.loss(batches.batch(windows)).backward()
+    optimiser.update(1.0)
+
+
+@pytest.mark.parametrize("kind", ["adamw", "adagrad"])
+@pytest.mark.parametrize("output", ["tied", "separate"])
+@pytest.mark.parametrize("loss", SAMPLED)
+def test_a_step_touches_the_rows_of_the_batch_and_no_other(loss: str, output: str, kind: str) -> None:
+    model = _model(loss, output)
+    optimiser = make_optimiser(model, TrainConfig(optimiser=kind))
+    before = {name: table.detach().clone() for name, table in model.item_tables().items()}
+    assert set(before) == {"input.weight", "output_bias", *(["output.weight"] if output == "separate" else [])}
+    torch.manual_seed(1)
+    drawn = model.sampler.draw(4).items.tolist()
+    _update(model, optimiser, seed=1)
+    touched = {
+        name: set((table != before[name]).view(41, -1).any(1).nonzero().flatten().tolist())
+        for name, table in model.item_tables().items()
+    }
+    inputs, targets = {1, 2, 3, 4, 6, 7, 9}, {2, 3, 4, 5, 7, 9, 1}
+    scored = targets | set(drawn)
+    assert touched["output_bias"] == scored
+    if output == "separate":
+        assert touched["input.weight"] == inputs
+        assert touched["output.weight"] == scored
+    else:
+        assert touched["input.weight"] == inputs | scored
+
+
+def test_every_parameter_is_updated_by_exactly_one_part() -> None:
+    for loss in ("cross_entropy", "sampled_softmax"):
+        for name in ("gru", "sasrec"):
+            model = _model(loss, name=name)
+            updated = make_optimiser(model, TrainConfig()).parameters
+            assert sorted(map(id, updated)) == sorted(map(id, model.parameters()))
+
+
+@pytest.mark.parametrize("kind", ["adamw", "adagrad"])
+@pytest.mark.parametrize("loss", ["cross_entropy", "sampled_softmax"])
+def test_a_checkpoint_brings_back_every_bit_of_the_optimiser(loss: str, kind: str, tmp_path: Path) -> None:
+    config, path = TrainConfig(optimiser=kind), tmp_path / "last.safetensors"
+    model = _model(loss)
+    optimiser = make_optimiser(model, config)
+    for seed in range(3):
+        _update(model, optimiser, seed)
+    save_checkpoint(path, model, optimiser, Progress(step=3))
+    other = _model(loss)
+    resumed = make_optimiser(other, config)
+    assert load_checkpoint(path, other, resumed).step == 3
+    assert optimiser.state().keys() == resumed.state().keys()
+    for one, two in ((model, optimiser), (other, resumed)):
+        _update(one, two, seed=9)
+    for name, tensor in model.state().items():
+        assert torch.equal(tensor, other.state()[name]), name
