@@ -13,7 +13,9 @@ from torch.nn import functional as F
 
 from onward.data.negatives import NegativeSampler
 from onward.models import losses, sampled_losses
-from onward.models.objective import ObjectiveConfig, ranking_loss
+from onward.models.base import Items, build
+from onward.models.objective import EXACT_ITEMS, ObjectiveConfig, ranking_loss
+from onward.models.registry import model_class
 
 PAIRWISE = {
     "bce": sampled_losses.bce,
@@ -244,3 +246,12 @@ def test_losses_of_the_settings_reach_every_choice() -> None:
     assert found["cross_entropy"] == pytest.approx(
         F.cross_entropy((states @ table.T + bias)[:, 1:], targets - 1).item()
     )
+
+
+def test_auto_is_exact_until_the_catalog_is_large() -> None:
+    assert ObjectiveConfig().resolved(EXACT_ITEMS).loss == "cross_entropy"
+    assert ObjectiveConfig().resolved(EXACT_ITEMS + 1).loss == "sampled_softmax"
+    assert ObjectiveConfig(loss="cross_entropy").resolved(EXACT_ITEMS + 1).loss == "cross_entropy"
+    large = build(model_class("gru"), {"width": 2}, Items(np.ones(EXACT_ITEMS + 2, int), np.arange(EXACT_ITEMS + 2)))
+    assert large.config.loss == "sampled_softmax"
+    assert large.input.sparse

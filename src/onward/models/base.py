@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -27,6 +27,10 @@ CHUNK_SCORES = 16_000_000
 
 class ModelConfig(Config):
     """Base of every model's settings: what to learn, never how to run."""
+
+    def resolved(self, n_items: int) -> Self:
+        """The same settings with what depends on the size of the catalog filled in."""
+        return self
 
 
 @dataclass(frozen=True)

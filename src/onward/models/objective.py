@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from pydantic import Field
@@ -18,14 +18,17 @@ from onward.data.negatives import NegativeSampler
 from onward.models import losses, noise, sampled_losses
 from onward.models.base import ModelConfig
 
-Loss = Literal["cross_entropy", "sampled_softmax", "bce", "gbce", "bpr", "bpr_max", "mse"]
+Loss = Literal["auto", "cross_entropy", "sampled_softmax", "bce", "gbce", "bpr", "bpr_max", "mse"]
+EXACT_ITEMS = 50_000
+"""Largest catalog that `auto` compares every target with all of; there that is nine tenths of a step already."""
 
 
 class ObjectiveConfig(ModelConfig):
     """Settings of the loss."""
 
-    loss: Loss = "cross_entropy"
-    """What is minimised; `mse` learns the interest in [0, 1] from the value column, all but it and the first sample."""
+    loss: Loss = "auto"
+    """What is minimised. `auto`: cross_entropy, above 50,000 items sampled_softmax, whose cost is not the catalog's.
+    `mse` learns the interest in [0, 1] from the value column instead of ranking."""
     softmax: Literal["float32", "bfloat16"] = "float32"
     """Precision of `cross_entropy`'s matrix products in training; bfloat16 is faster where the processor has it."""
     negatives: int = Field(256, ge=1)
@@ -38,6 +41,12 @@ class ObjectiveConfig(ModelConfig):
     """For gbce: 0 is plain binary cross-entropy, 1 undoes all overconfidence that comes of sampling."""
     bpr_max_regularization: float = Field(1.0, ge=0)
     """For bpr_max: weight of the squared scores of negatives."""
+
+    def resolved(self, n_items: int) -> Self:
+        """The same settings with `auto` replaced by what it means for a catalog."""
+        if self.loss != "auto":
+            return self
+        return self.model_copy(update={"loss": "cross_entropy" if n_items <= EXACT_ITEMS else "sampled_softmax"})
 
     @property
     def touches_rows(self) -> bool:
@@ -82,6 +91,7 @@ def _pairwise(config: ObjectiveConfig, n_items: int) -> Callable[[Tensor, Tensor
         return partial(sampled_losses.gbce, rate=rate, calibration=config.gbce_calibration)
     if config.loss == "bpr_max":
         return partial(sampled_losses.bpr_max, regularization=config.bpr_max_regularization)
+    assert config.loss in ("bce", "bpr"), config.loss
     return sampled_losses.bce if config.loss == "bce" else sampled_losses.bpr
 
 

@@ -122,6 +122,7 @@ class SequenceModel(nn.Module, Recommender):
 
     def __init__(self, config: SequenceConfig, items: Items) -> None:
         nn.Module.__init__(self)
+        config = config.resolved(items.n)
         Recommender.__init__(self, config, items)
         self.input = self.make_input(config, items.n)
         self.build(config, items.n)

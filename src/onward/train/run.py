@@ -128,7 +128,8 @@ def _resolve(
     if "name" not in run.model:
         raise ConfigError("which model? none was named", "for example --model sasrec; onward models lists them")
     cls = model_class(str(run.model["name"]))
-    own = cls.Config.parse({key: value for key, value in run.model.items() if key != "name"}, "model")
+    parsed = cls.Config.parse({key: value for key, value in run.model.items() if key != "name"}, "model")
+    own = parsed.resolved(data.manifest.items)
     divided = split(data.histories, run.split)
     changed = {"model": {"name": cls.name, **own.model_dump(mode="json")}, "split": divided.config}
     if cls.traits.trainable:
