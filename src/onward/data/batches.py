@@ -8,7 +8,7 @@ Shapes: B rows, N steps of all rows together, M members of all steps, T targets.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from onward.config import RequestTime, Windows
+from onward.data.augment import Augmentation, AugmentedRows
 from onward.data.sequences import Histories, Ints
+from onward.data.windows import cut_windows, ranges
 
 BUCKET_BATCHES = 50
 """Windows are shuffled, then sorted by length within this many batches."""
@@ -39,6 +41,7 @@ class Batch:
         target_steps: (T,) int64 the step (of N) after which each target comes; None when each step has one, its own.
         target_weights: (T,) float32; the targets of one step sum to 1.
         target_values: (T,) float32 values of the targets (NaN where missing), or None.
+        view: the same rows augmented, to be contrasted with this batch; None when they aren't.
     """
 
     lengths: Tensor
@@ -51,10 +54,11 @@ class Batch:
     target_steps: Tensor | None
     target_weights: Tensor
     target_values: Tensor | None
+    view: Batch | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
-        return replace(self, **{name: tensor.to(device) for name, tensor in vars(self).items() if tensor is not None})
+        return replace(self, **{name: column.to(device) for name, column in vars(self).items() if column is not None})
 
     def at_targets(self, states_ND: Tensor) -> Tensor:
         """(N, D) states of all steps to the (T, D) states that predict the targets."""
@@ -110,11 +114,38 @@ class Steps:
         at = self.time_of(last) if self.request_time == "target" else None
         if prefix:
             return self._batch(first, last, last, np.cumsum(last - first) - 1, at)
-        return self._batch(first, last, _ranges(first, last) + 1, None, at)
+        return self._batch(first, last, ranges(first, last) + 1, None, at)
 
     def cloze(self, first: Ints, last: Ints) -> Batch:
         """Windows of steps `first` to `last`, both included; all are input, and each step's members its targets."""
-        return self._batch(first, last + 1, _ranges(first, last + 1), None, None)
+        return self._batch(first, last + 1, ranges(first, last + 1), None, None)
+
+    def rows(self, first: Ints, last: Ints, least: int) -> AugmentedRows:
+        """Windows of steps `first` to `last`, both included, to be augmented; steps are events."""
+        positions = ranges(first, last + 1)
+        items = self.histories.item[positions].astype(np.int64)
+        return AugmentedRows(items, items, positions, last + 1 - first, least)
+
+    def augmented(self, rows: AugmentedRows, prefix: bool) -> Batch:
+        """The batch of augmented rows: all but the last place of each is input, and what is wanted as in `train`."""
+        ends = np.cumsum(rows.lengths)
+        is_input, is_target = np.ones(ends[-1], dtype=np.bool_), np.full(ends[-1], not prefix)
+        is_input[ends - 1], is_target[rows.begins], is_target[ends - 1] = False, False, True
+        times = self.time_of(rows.positions)
+        told = self.request_time == "target"
+        targets = rows.wanted[is_target]
+        return Batch(
+            lengths=torch.from_numpy(rows.lengths - 1),
+            items=torch.from_numpy(rows.shown[is_input]),
+            bags=None,
+            values=None,
+            times=None if times is None else _tensor(times[is_input], np.int64),
+            request_times=None if times is None or not told else _tensor(times[np.flatnonzero(is_input) + 1], np.int64),
+            targets=torch.from_numpy(targets),
+            target_steps=torch.from_numpy(np.cumsum(rows.lengths - 1) - 1) if prefix else None,
+            target_weights=torch.ones(len(targets)),
+            target_values=None,
+        )
 
     def time_of(self, steps: Ints) -> Ints | None:
         """(n,) int64 microseconds UTC of some steps, None without times. A step past all there are has the last's."""
@@ -126,7 +157,7 @@ class Steps:
 
     def _batch(self, start: Ints, end: Ints, asked: Ints, after: Ints | None, at: Ints | None) -> Batch:
         """The members of the steps `asked` are targets; step i of them comes after input step `after[i]`, or i."""
-        steps = _ranges(start, end)
+        steps = ranges(start, end)
         items, bags = self._members(steps)
         targets, owners = self._targets(asked)
         sizes = np.bincount(owners, minlength=len(asked))
@@ -151,7 +182,7 @@ class Steps:
         if self.bounds is None:
             return steps, None
         first, last = self.bounds[steps], self.bounds[steps + 1]
-        return _ranges(first, last), torch.from_numpy(np.cumsum(last - first) - (last - first))
+        return ranges(first, last), torch.from_numpy(np.cumsum(last - first) - (last - first))
 
     def _request_times(self, steps: Ints, lengths: Ints, at: Ints | None) -> Tensor | None:
         following = self.time_of(steps + 1)
@@ -164,7 +195,7 @@ class Steps:
         if self.bounds is None:
             return steps, np.arange(len(steps), dtype=np.int64)
         first, last = self.bounds[steps], self.bounds[steps + 1]
-        return _ranges(first, last), np.repeat(np.arange(len(steps), dtype=np.int64), last - first)
+        return ranges(first, last), np.repeat(np.arange(len(steps), dtype=np.int64), last - first)
 
     def _step_values(self, items: Ints, bags: Tensor | None, value: NDArray[np.generic]) -> Tensor:
         flat = value[items].astype(np.float32)
@@ -181,11 +212,11 @@ class TrainingBatches:
         histories: the training histories; those of fewer than two steps give nothing to learn and are left out.
         max_length: longest input, in steps.
         tokens: input steps a batch holds, about.
-        windows: `last`: the newest window of a history trains; `all`: a history longer than `max_length` is cut into
-            windows from its newest end; `prefix`: every step but the first is the only target of a row of its own,
-            whose input is the `max_length` steps before it.
+        windows: as in `cut_windows`; with `prefix` the last step of a window is its only target.
         request_time: as in `Steps`.
         cloze: each step is its own target, for a model that hides steps itself.
+        augmentation: what is done to the rows of a batch; steps are events, and there are no values.
+        views: it is done to a second view of the batch instead (`Batch.view`).
     """
 
     def __init__(
@@ -197,15 +228,13 @@ class TrainingBatches:
         windows: Windows = "last",
         request_time: RequestTime = "none",
         cloze: bool = False,
+        augmentation: Augmentation | None = None,
+        views: bool = False,
     ) -> None:
         self.steps = Steps(histories, request_time)
+        self.max_length, self.augmentation, self.views = max_length, augmentation, views
         self.tokens, self.seed, self.prefix, self.cloze = tokens, seed, windows == "prefix", cloze
-        start, end = self.steps.start, self.steps.end
-        if self.prefix:
-            self.first, self.last = _prefixes(start, end, max_length)
-        else:
-            start = start if windows == "all" else np.maximum(start, end - max_length - 1)
-            self.first, self.last = _windows(start, end, max_length)
+        self.first, self.last = cut_windows(self.steps.start, self.steps.end, max_length, windows)
         self.n_targets = len(self.last) if self.prefix else int((self.last - self.first).sum())
 
     def __len__(self) -> int:
@@ -216,11 +245,26 @@ class TrainingBatches:
         """The windows of each batch of one epoch, shorter ones first, without the first `skip` batches."""
         yield from self._cut(epoch)[skip:]
 
-    def batch(self, windows: Ints) -> Batch:
-        """The batch of some windows."""
+    def batch(self, windows: Ints, draw: Sequence[int] = ()) -> Batch:
+        """The batch of some windows; augmentation is a pure function of the seed and `draw`."""
+        first, last = self.first[windows], self.last[windows]
         if self.cloze:
-            return self.steps.cloze(self.first[windows], self.last[windows])
-        return self.steps.train(self.first[windows], self.last[windows], self.prefix)
+            return self.steps.cloze(first, last)
+        if self.augmentation is None:
+            return self.steps.train(first, last, self.prefix)
+        rng = np.random.default_rng([self.seed, *draw])
+        if self.views:
+            return replace(self.steps.train(first, last, self.prefix), view=self._augmented(first, last, True, rng))
+        return self._augmented(first, last, self.prefix, rng)
+
+    def _augmented(self, first: Ints, last: Ints, prefix: bool, rng: np.random.Generator) -> Batch:
+        """With `prefix` the last step, the only target, stays what it is."""
+        assert self.augmentation is not None
+        rows = self.steps.rows(first, last - prefix, least=1 if prefix else 2)
+        rows = self.augmentation.apply(rows, rng)
+        if prefix:
+            rows = rows.followed_by(self.steps.histories.item[last], last)
+        return self.steps.augmented(rows.newest(self.max_length + 1), prefix)
 
     def parts(self, windows: Ints, n: int) -> list[Ints]:
         """The windows of a batch in at most `n` parts of about equally many steps; none is empty."""
@@ -239,24 +283,6 @@ class TrainingBatches:
         return [parts[index] for index in rng.permutation(len(parts))]
 
 
-def _windows(start: Ints, end: Ints, max_length: int) -> tuple[Ints, Ints]:
-    """First and last step of every training window, newest window of each history first."""
-    long_enough = end - start >= 2
-    start, last = start[long_enough], end[long_enough] - 1
-    pieces = -((start - last) // max_length)  # ceil of the number of targets over max_length
-    which = np.repeat(np.arange(len(start)), pieces)
-    piece = np.arange(len(which)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
-    window_last = last[which] - piece * max_length
-    return np.maximum(start[which], window_last - max_length), window_last
-
-
-def _prefixes(start: Ints, end: Ints, max_length: int) -> tuple[Ints, Ints]:
-    """First and last step of a window for every step but the first of each history."""
-    start, end = start[end > start], end[end > start]
-    last = _ranges(start + 1, end)
-    return np.maximum(np.repeat(start, end - start - 1), last - max_length), last
-
-
 def _group_bounds(histories: Histories) -> Ints:
     """Position where each run of one group begins, over the whole columns, and the end."""
     group = histories.groups()
@@ -267,14 +293,6 @@ def _group_bounds(histories: Histories) -> Ints:
     begins[0] = begins[-1] = True
     bounds: Ints = np.flatnonzero(begins)
     return bounds
-
-
-def _ranges(start: Ints, end: Ints) -> Ints:
-    """start[0] ... end[0]-1, start[1] ... end[1]-1, ... as one array."""
-    lengths = end - start
-    positions: Ints = np.repeat(start - (np.cumsum(lengths) - lengths), lengths)
-    positions += np.arange(len(positions))
-    return positions
 
 
 def _tensor(values: NDArray[np.generic], dtype: type[np.generic]) -> Tensor:

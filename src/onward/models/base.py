@@ -211,8 +211,8 @@ class Recommender(ABC):
 
 
 def chunks(rows: int, n_items: int) -> list[slice]:
-    """Slices of rows so that a chunk's scores fit in memory."""
-    size = max(1, min(1024, CHUNK_SCORES // (n_items + 1)))
+    """Slices of rows so that a chunk's scores fit in memory, if a few rows do: one alone would read all of a table."""
+    size = max(8, min(1024, CHUNK_SCORES // (n_items + 1)))
     return [slice(first, min(first + size, rows)) for first in range(0, rows, size)]
 
 

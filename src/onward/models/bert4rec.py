@@ -21,6 +21,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from onward.data.batches import Batch
+from onward.errors import ConfigError
 from onward.models.base import Traits
 from onward.models.noise import dropout, generator
 from onward.models.sasrec import SASRec, SASRecConfig
@@ -47,6 +48,11 @@ class BERT4Rec(SASRec):
     def build(self, config: SequenceConfig, n_items: int) -> None:
         """As SASRec's, and one position more, for the mask after a history."""
         super().build(config, n_items)
+        if config.contrastive > 0:
+            raise ConfigError(
+                "model.contrastive contrasts what comes next, and 'bert4rec' learns what is hidden",
+                "leave it out, or choose another model",
+            )
         self.position = nn.Parameter(torch.empty(config.max_length + 1, config.width))
 
     def encode(self, inputs_BLD: Tensor, rows: Rows) -> Tensor:
@@ -69,15 +75,15 @@ class BERT4Rec(SASRec):
         hidden = batch.targets_at(hidden_N)
         return self._loss_at(hidden.at_targets(states_ND), hidden)
 
-    def answer_states(self, batch: Batch) -> Tensor:
-        """(N, D) for each step the state at a mask after its row."""
+    def answer_states(self, batch: Batch, places: Tensor) -> Tensor:
+        """(n, D) for each step the state at a mask after its row."""
         steps = torch.arange(int(batch.lengths.sum()), device=batch.lengths.device)
         row_N = torch.arange(len(batch.lengths), device=steps.device).repeat_interleave(batch.lengths)
         longer = Rows(replace(batch, lengths=batch.lengths + 1))
         inputs = self._mask(batch).repeat(len(steps) + len(batch.lengths), 1)
         inputs = inputs.index_copy(0, steps + row_N, self._vectors(batch))
         states = longer.flat(self.encode(longer.padded(inputs), longer))
-        return states[longer.lengths.cumsum(0) - 1][row_N]
+        return states[longer.lengths.cumsum(0) - 1][row_N[places]]
 
     def _mask(self, batch: Batch) -> Tensor:
         """(1, D) what stands for a hidden step: the vector of the padding, which is no item."""

@@ -19,7 +19,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from onward.models.sasrec import Block, SASRec, SASRecConfig
+from onward.models.sasrec import Block, SASRec, SASRecConfig, at_steps
 
 
 class ESASRecConfig(SASRecConfig):
@@ -39,9 +39,10 @@ class LiGRBlock(Block):
         self.widen = nn.Linear(width, 2 * inner, bias=False)
         self.narrow = nn.Linear(inner, width, bias=False)
 
-    def forward(self, x_BLD: Tensor, seen: Tensor | None = None) -> Tensor:
+    def forward(self, x_BLD: Tensor, seen: Tensor | None = None, asked: Tensor | None = None) -> Tensor:
         """As `Block.forward`."""
-        mixed_BLD = self._attend(self.attention_norm(x_BLD), seen)
+        mixed_BLD = self._attend(self.attention_norm(x_BLD), seen, asked)
+        x_BLD = at_steps(x_BLD, asked)
         x_BLD = x_BLD + self.attention_gate(x_BLD).sigmoid() * self._drop(mixed_BLD)
         gate_BLF, value_BLF = self.widen(self.forward_norm(x_BLD)).chunk(2, dim=2)
         inner_BLF = self._drop(F.silu(gate_BLF) * value_BLF)

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 CHUNK_ROWS = 256
 """Rows whose logits over the whole catalog are held at once."""
@@ -79,6 +80,26 @@ class _ChunkedSoftmax(torch.autograd.Function):
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
         grad_states, grad_table, grad_bias = ctx.saved_tensors
         return grad_states * grad_output, grad_table * grad_output, grad_bias * grad_output, None, None, None
+
+
+def supervised_contrastive(states: Tensor, labels: Tensor, temperature: float) -> Tensor:
+    """States of one label are pulled together, all others apart (Khosla et al., NeurIPS 2020, arXiv:2004.11362).
+
+    Two views of each row, by dropout alone or by augmentation too, and labels that are the next item: the supervised
+    contrast of DuoRec (Qiu et al., WSDM 2022, arXiv:2110.05730), with cosines in place of inner products.
+
+        mean over i of  -1 / |P(i)| * sum over p in P(i) of log(exp(c[i, p] / t) / sum over a != i of exp(c[i, a] / t))
+
+    Args:
+        states: (M, D). labels: (M,) int64, each at least twice. P(i) are the others of label i; c are cosines, t is the
+            temperature.
+    """
+    directions = F.normalize(states, dim=1)
+    itself = torch.eye(len(states), dtype=torch.bool, device=states.device)
+    logits = (directions @ directions.T / temperature).masked_fill(itself, -torch.inf)
+    positive = (labels[:, None] == labels[None, :]) & ~itself
+    log_shares = torch.log_softmax(logits, 1).masked_fill(~positive, 0.0)
+    return -(log_shares.sum(1) / positive.sum(1)).mean()
 
 
 def mse(predicted: Tensor, wanted: Tensor, weights: Tensor) -> Tensor:

@@ -48,6 +48,12 @@ class ObjectiveConfig(ModelConfig):
             return self
         return self.model_copy(update={"loss": "cross_entropy" if n_items <= EXACT_ITEMS else "sampled_softmax"})
 
+    contrastive: float = Field(0.0, ge=0)
+    """Weight of a term that pulls together the states of two views of a row, and of rows with the same next item; views
+    differ by dropout, and by train.augment where it is set. 0: none."""
+    temperature: float = Field(0.1, gt=0)
+    """For contrastive: cosines of states are divided by this."""
+
     @property
     def touches_rows(self) -> bool:
         """Whether a step's gradient reaches only the items of its batch, so that item tables get sparse gradients."""

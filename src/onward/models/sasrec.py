@@ -19,6 +19,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from onward.data.batches import Batch
 from onward.errors import ConfigError
 from onward.models.base import Traits
 from onward.models.noise import dropout
@@ -49,22 +50,39 @@ class Block(nn.Module):
         self.widen = nn.Linear(width, config.feed_forward * width)
         self.narrow = nn.Linear(config.feed_forward * width, width)
 
-    def forward(self, x_BLD: Tensor, seen: Tensor | None = None) -> Tensor:
-        """(B, L, D) to (B, L, D); causal, or over the steps that `seen` ((B, 1, 1, L) bool) marks."""
-        x_BLD = x_BLD + self._drop(self._attend(self.attention_norm(x_BLD), seen))
+    def forward(self, x_BLD: Tensor, seen: Tensor | None = None, asked: Tensor | None = None) -> Tensor:
+        """(B, L, D) to (B, L, D); causal, or over the steps that `seen` ((B, 1, 1, L) bool) marks.
+
+        With `asked`, (B,) int64 one step of each row, only the result at that step: (B, 1, D).
+        """
+        mixed = self._drop(self._attend(self.attention_norm(x_BLD), seen, asked))
+        x_BLD = at_steps(x_BLD, asked) + mixed
         inner = self._drop(F.gelu(self.widen(self.forward_norm(x_BLD))))
         return x_BLD + self._drop(self.narrow(inner))
 
-    def _attend(self, x_BLD: Tensor, seen: Tensor | None = None) -> Tensor:
-        b, length, width = x_BLD.shape
-        parts = self.query_key_value(x_BLD).view(b, length, 3, self.heads, width // self.heads)
-        query, key, value = parts.permute(2, 0, 3, 1, 4)  # each (B, H, L, D / H)
+    def _attend(self, x_BLD: Tensor, seen: Tensor | None = None, asked: Tensor | None = None) -> Tensor:
+        b, _, width = x_BLD.shape
+        parts = self.query_key_value
+        if asked is None:
+            query, key, value = self._by_head(parts(x_BLD), 3)
+        else:
+            (query,) = self._by_head(F.linear(at_steps(x_BLD, asked), parts.weight[:width], parts.bias[:width]), 1)
+            key, value = self._by_head(F.linear(x_BLD, parts.weight[width:], parts.bias[width:]), 2)
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=seen, is_causal=seen is None)
-        projected: Tensor = self.project(mixed.transpose(1, 2).reshape(b, length, width))
+        projected: Tensor = self.project(mixed.transpose(1, 2).reshape(b, -1, width))
         return projected
+
+    def _by_head(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
+        """(B, L, parts x D) to `parts` tensors (B, H, L, D / H)."""
+        return x.view(*x.shape[:2], parts, self.heads, -1).permute(2, 0, 3, 1, 4).unbind()
 
     def _drop(self, x: Tensor) -> Tensor:
         return dropout(x, self.rate, self.training)
+
+
+def at_steps(x_BLD: Tensor, asked: Tensor | None) -> Tensor:
+    """(B, 1, D) one step of each row, `asked` (B,); all of them where that is None."""
+    return x_BLD if asked is None else x_BLD[torch.arange(len(asked), device=asked.device), asked].unsqueeze(1)
 
 
 class SASRec(SequenceModel):
@@ -94,10 +112,27 @@ class SASRec(SequenceModel):
 
     def encode(self, inputs_BLD: Tensor, rows: Rows) -> Tensor:
         """(B, L, D) states; what stands after a row's length never reaches an earlier step."""
-        # scaled as in the paper; without it the blocks drown the item vectors, which start tiny, and learning is slow
-        x_BLD = inputs_BLD * math.sqrt(inputs_BLD.shape[2]) + self.position[: inputs_BLD.shape[1]]
-        x_BLD = dropout(x_BLD, self.config.dropout, self.training)
+        x_BLD = self._placed(inputs_BLD)
         for block in self.blocks:
             x_BLD = block(x_BLD)
         states_BLD: Tensor = self.norm(x_BLD)
         return states_BLD
+
+    def answer_states(self, batch: Batch, places: Tensor) -> Tensor:
+        """Where only each row's newest step is asked for, the last block's work is done for that one alone."""
+        if len(places) > len(batch.lengths) or not self.traits.causal:
+            return super().answer_states(batch, places)
+        rows = Rows(batch)
+        x_BLD = self._placed(rows.padded(self._vectors(batch)))
+        for block in self.blocks[:-1]:
+            x_BLD = block(x_BLD)
+        newest_B1D = self.blocks[-1](x_BLD, rows.real[:, None, None, :], rows.lengths - 1)
+        row = torch.bucketize(places, rows.lengths.cumsum(0), right=True)
+        states_BD: Tensor = self.norm(newest_B1D).squeeze(1)
+        return states_BD[row]
+
+    def _placed(self, inputs_BLD: Tensor) -> Tensor:
+        """Item vectors with their positions."""
+        # scaled as in the paper; without it the blocks drown the item vectors, which start tiny, and learning is slow
+        x_BLD = inputs_BLD * math.sqrt(inputs_BLD.shape[2]) + self.position[: inputs_BLD.shape[1]]
+        return dropout(x_BLD, self.config.dropout, self.training)

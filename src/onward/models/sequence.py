@@ -24,6 +24,9 @@ from onward.models.base import Items, Recommender
 from onward.models.objective import ObjectiveConfig, item_logits, ranking_loss
 from onward.models.windows import RequestWindows
 
+ENCODE_STEPS = {True: 8_192, False: 131_072}
+"""Steps encoded at once on a processor, whose cache then holds them, and on a GPU."""
+
 
 class SequenceConfig(ObjectiveConfig):
     """Settings that all sequence models share; those of the loss are in `ObjectiveConfig`."""
@@ -195,7 +198,19 @@ class SequenceModel(nn.Module, Recommender):
 
     def loss(self, batch: Batch) -> Tensor:
         """The configured loss of a batch, a scalar."""
-        return self._loss_at(batch.at_targets(self.states(batch)), batch)
+        states_ND = self.states(batch)
+        loss = self._loss_at(batch.at_targets(states_ND), batch)
+        if self.config.contrastive > 0:
+            loss = loss + self.config.contrastive * self._contrast(states_ND, batch)
+        return loss
+
+    def _contrast(self, states_ND: Tensor, batch: Batch) -> Tensor:
+        """The contrastive term of each row's newest state and that of its second view."""
+        view = batch if batch.view is None else batch.view
+        newest_B = batch.lengths.cumsum(0) - 1
+        both = torch.cat([states_ND[newest_B], self.states(view)[view.lengths.cumsum(0) - 1]])
+        targets_B = batch.targets[newest_B] if batch.target_steps is None else batch.targets
+        return losses.supervised_contrastive(both, targets_B.repeat(2), self.config.temperature)
 
     def _loss_at(self, states_TD: Tensor, batch: Batch) -> Tensor:
         """The configured loss of states that each predict one target of a batch."""
@@ -226,9 +241,12 @@ class SequenceModel(nn.Module, Recommender):
 
     # answering
 
-    def answer_states(self, batch: Batch) -> Tensor:
-        """(N, D) states to answer from after each step; of a model that isn't causal, only each row's last is asked."""
-        return self.states(batch)
+    def answer_states(self, batch: Batch, places: Tensor) -> Tensor:
+        """(n, D) states to answer from after some steps, (n,) int64; each row's newest step is among them.
+
+        Of a model that isn't causal, only those are asked.
+        """
+        return self.states(batch).index_select(0, places)
 
     def last_states(self, histories: Histories) -> Tensor:
         """(B, D) state after each history's newest step; histories of one item or more."""
@@ -236,9 +254,10 @@ class SequenceModel(nn.Module, Recommender):
         self.eval()
         device = self.output_bias.device
         states = self.output_bias.new_empty(len(histories), self.config.width)
+        windows = RequestWindows(histories, self.config.max_length, self.traits)
         with torch.no_grad():
-            for requests, places, batch in RequestWindows(histories, self.config.max_length, self.traits).batches():
-                states[requests.to(device)] = self.answer_states(batch.to(device)).index_select(0, places.to(device))
+            for requests, places, batch in windows.batches(ENCODE_STEPS[device.type == "cpu"]):
+                states[requests.to(device)] = self.answer_states(batch.to(device), places.to(device))
         self.train(was_training)
         return states
 

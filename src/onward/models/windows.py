@@ -16,9 +16,6 @@ from onward.data.batches import Batch, Steps
 from onward.data.sequences import Histories, Ints
 from onward.models.base import Traits
 
-ENCODE_STEPS = 65_536
-"""Steps encoded at once."""
-
 
 class RequestWindows:
     """The newest `max_length` steps of each history, where possible many requests in one window.
@@ -40,12 +37,13 @@ class RequestWindows:
         self.place = last - first - 1
         self.at = None if at is None else _of_longest(at, last, self.end, self.row)
 
-    def batches(self) -> Iterator[tuple[Tensor, Tensor, Batch]]:
-        """(n,) int64 requests, (n,) int64 the step of a batch after which each asks, and the batch; on the host."""
+    def batches(self, budget: int) -> Iterator[tuple[Tensor, Tensor, Batch]]:
+        """(n,) int64 requests, (n,) int64 the step of a batch after which each asks, and the batch of about `budget`
+        steps; on the host."""
         lengths = self.end - self.start
         by_length = np.argsort(lengths, kind="stable")
-        budget = np.cumsum(lengths[by_length]) // ENCODE_STEPS
-        for rows in np.split(by_length, np.flatnonzero(np.diff(budget)) + 1):
+        number = np.cumsum(lengths[by_length]) // budget
+        for rows in np.split(by_length, np.flatnonzero(np.diff(number)) + 1):
             begins = np.full(len(lengths), -1)
             begins[rows] = np.cumsum(lengths[rows]) - lengths[rows]
             requests = np.flatnonzero(begins[self.row] >= 0)
