@@ -44,6 +44,7 @@ def test_every_model_says_what_it_is(name: str) -> None:
     assert entry.kind == ("sequence" if entry.trainable else "static")
     assert entry.paper or name in ("random", "markov")
     assert all(setting.about for setting in entry.settings)
+    assert (entry.cost is not None) == entry.trainable
 
 
 def test_json_lists_all(capsys: pytest.CaptureFixture[str]) -> None:
@@ -51,6 +52,21 @@ def test_json_lists_all(capsys: pytest.CaptureFixture[str]) -> None:
     payload = json.loads(capsys.readouterr().out)
     assert payload["format"] == "onward.models/1"
     assert [entry["name"] for entry in payload["models"]] == list(MODELS)
+
+
+def test_the_table_shows_costs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models"]) == 0
+    rows = {
+        line.split()[0]: line
+        for line in capsys.readouterr().out.splitlines()
+        if line.startswith("  ") and line[2] != " "
+    }
+    assert "63,360" in rows["sasrec"]
+    assert "0.15 + 1.28" in rows["sasrec"]
+    assert "+" not in rows["popularity"]
+    assert main(["models", "sasrec"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "cost: 63,360 parameters, and 650,065 for 10,000 items; 0.15 + 1.28 million floating-point" in said
 
 
 def test_one_model(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 from onward.cli.common import Json, emit
 
 if TYPE_CHECKING:
+    from onward.models.cost import Cost
     from onward.models.describe import ModelEntry
 
 
@@ -35,15 +36,30 @@ def _print_all(entries: list[ModelEntry]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("model", "kind", "what it is", "notes", box=SIMPLE_HEAD)
+    table = Table("model", "what it is", box=SIMPLE_HEAD)
+    for heading in ("parameters", "MFLOP/event"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("notes")
     for entry in entries:
         notes = ["order matters"] if entry.ordered else []
+        notes += ["times matter"] if entry.timed else []
         notes += ["holds rows of users"] if entry.holds_user_rows else []
         notes += [f"at most {entry.max_items:,} items"] if entry.max_items else []
-        table.add_row(f"[bold]{entry.name}[/bold]", entry.kind, escape(entry.about), "; ".join(notes))
+        table.add_row(f"[bold]{entry.name}[/bold]", escape(entry.about), *_cost(entry.cost), "; ".join(notes))
     console = Console(highlight=False)
     console.print(table)
+    for cost in [entry.cost for entry in entries if entry.cost is not None][:1]:
+        console.print(
+            "Of models trained by the loop, at default settings: parameters without those of items; operations an "
+            f"event, encoder + loss, forward, for {cost.items:,} items."
+        )
     console.print("Settings and paper of one: onward models NAME")
+
+
+def _cost(cost: Cost | None) -> tuple[str, str]:
+    if cost is None:
+        return "", ""
+    return f"{cost.encoder_parameters:,}", f"{cost.encoder_flops / 1e6:.2f} + {cost.loss_flops / 1e6:.2f}"
 
 
 def _print_one(entries: list[ModelEntry]) -> None:
@@ -57,6 +73,12 @@ def _print_one(entries: list[ModelEntry]) -> None:
     console.print(f"[bold]{entry.name}[/bold], {entry.kind}: {escape(entry.about)}")
     if entry.paper:
         console.print(f"paper: {entry.paper}")
+    if entry.cost is not None:
+        cost, (parameters, operations) = entry.cost, _cost(entry.cost)
+        console.print(
+            f"cost: {parameters} parameters, and {cost.item_parameters:,} for {cost.items:,} items; "
+            f"{operations} million floating-point operations an event (encoder + loss, forward, {cost.length} steps)"
+        )
     if not entry.settings:
         console.print("It has no settings.")
         return

@@ -7,7 +7,9 @@ import re
 import sys
 from typing import Any, Literal
 
+from onward.models.cost import Cost, default_cost
 from onward.models.registry import MODELS, model_class
+from onward.models.sequence import SequenceModel
 from onward.payload import Payload
 
 _BOUNDS = {"minimum": "≥ {}", "exclusiveMinimum": "> {}", "maximum": "≤ {}", "exclusiveMaximum": "< {}"}
@@ -49,6 +51,10 @@ class ModelEntry(Payload):
     """Whether its weights hold rows of training users."""
     max_items: int | None
     """Largest catalog that it takes; null for any."""
+    timed: bool
+    """Whether the times of events count."""
+    cost: Cost | None
+    """What it costs at its default settings; null for a static model."""
     settings: list[Setting]
     """Its settings."""
 
@@ -83,6 +89,8 @@ def describe_model(name: str) -> ModelEntry:
         causal=traits.causal,
         holds_user_rows=traits.holds_user_rows,
         max_items=traits.max_items,
+        timed=traits.timed,
+        cost=default_cost(cls) if issubclass(cls, SequenceModel) else None,
         settings=describe_settings(cls.Config),
     )
 
