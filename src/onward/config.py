@@ -87,7 +87,7 @@ class TrainConfig(Config):
     """How a history trains: `last`, its newest `max_length` events; `all`, all of it, cut into windows of that length;
     `prefix`, every event as the only target of a row of its own. By default `all`, or what the model needs."""
     optimiser: Literal["adamw", "adagrad"] = "adamw"
-    """Where the loss samples negatives, item tables get its row-wise form: a step then costs what its batch touches."""
+    """Of the layers; where the loss samples negatives, item tables get row-wise Adagrad, whose cost is the batch's."""
     learning_rate: float = Field(2e-3, gt=0)
     """Peak step size."""
     schedule: Literal["constant", "cosine", "linear", "plateau"] = "cosine"

@@ -10,21 +10,26 @@ from torch import Tensor, nn
 
 from onward.config import TrainConfig
 from onward.models.sequence import SequenceModel
-from onward.train.rows import RowAdagrad, RowAdam, RowOptimiser
+from onward.train.rows import RowAdagrad
 
 PLATEAU_FACTOR = 0.25
 """What `plateau` multiplies the step size by."""
+TABLE_FACTOR = 12.0
+"""Step size of row-wise Adagrad for item tables where AdamW's is 1: its steps shrink with the square root of their
+number."""
 
 
 class Optimiser:
     """One optimiser for layers, and one for item tables whose gradients are sparse.
 
     Args:
-        layers, tables: either may be None. Parameters are numbered through, the layers' first.
+        tables: None where no gradient is sparse. Parameters are numbered through, the layers' first.
+        table_factor: step size of the tables, in those of the layers.
     """
 
-    def __init__(self, layers: torch.optim.Optimizer | None, tables: RowOptimiser | None) -> None:
-        self.parts: list[torch.optim.Optimizer] = [part for part in (layers, tables) if part is not None]
+    def __init__(self, layers: torch.optim.Optimizer, tables: RowAdagrad | None, table_factor: float = 1.0) -> None:
+        self.parts: list[torch.optim.Optimizer] = [layers] if tables is None else [layers, tables]
+        self.factors = (1.0, table_factor)
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -33,14 +38,14 @@ class Optimiser:
 
     @property
     def learning_rate(self) -> float:
-        """Step size of the next update."""
+        """Step size of the layers' next update."""
         return float(self.parts[0].param_groups[0]["lr"])
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
-        for part in self.parts:
+        for part, factor in zip(self.parts, self.factors, strict=False):
             for group in part.param_groups:
-                group["lr"] = value
+                group["lr"] = value * factor
 
     def update(self, clip_norm: float) -> None:
         """One update along the parameters' gradients, scaled down to a global norm of `clip_norm`."""
@@ -75,7 +80,7 @@ class Optimiser:
 
 
 def make_optimiser(model: SequenceModel, config: TrainConfig) -> Optimiser:
-    """The configured optimiser; item tables with sparse gradients get its row-wise form (`onward.train.rows`).
+    """The configured optimiser of the layers, and row-wise Adagrad for item tables whose gradients are sparse.
 
     AdamW (Loshchilov and Hutter, ICLR 2019): weight decay acts on matrices of layers, never on item vectors, positions,
     biases or gains. Adagrad (Duchi et al., JMLR 2011) decays nothing.
@@ -91,7 +96,7 @@ def make_optimiser(model: SequenceModel, config: TrainConfig) -> Optimiser:
     groups = [(decayed, config.weight_decay), (plain, 0.0)]
     used = [{"params": parameters, "weight_decay": decay} for parameters, decay in groups if parameters]
     adam = torch.optim.AdamW(used, lr=rate, betas=(0.9, 0.98), fused=True)
-    return Optimiser(adam, RowAdam(tables.values(), rate) if tables else None)
+    return Optimiser(adam, RowAdagrad(tables.values(), rate) if tables else None, TABLE_FACTOR)
 
 
 def _decays(name: str, parameter: nn.Parameter) -> bool:
