@@ -17,6 +17,7 @@ from onward.errors import ConfigError, unknown
 Protocol = Literal["last", "time", "users", "all"]
 RequestTime = Literal["none", "target"]
 Windows = Literal["last", "all", "prefix"]
+Transform = Literal["crop", "mask", "reorder", "drop", "insert", "substitute"]
 
 
 class Config(BaseModel):
@@ -86,6 +87,12 @@ class TrainConfig(Config):
     windows: Windows | None = None
     """How a history trains: `last`, its newest `max_length` events; `all`, all of it, cut into windows of that length;
     `prefix`, every event as the only target of a row of its own. By default `all`, or what the model needs."""
+    augment: tuple[Transform, ...] = ()
+    """Changes made to training rows, each row by one of them at random; with model.contrastive, to second views."""
+    augment_rows: float = Field(0.5, gt=0, le=1)
+    """Share of the rows that are changed."""
+    augment_strength: float = Field(0.2, gt=0, lt=1)
+    """Share of a changed row's events that are cut away, masked, moved, left out, added to or substituted."""
     optimiser: Literal["adamw", "adagrad"] = "adamw"
     """Of the layers; where the loss samples negatives, item tables get row-wise Adagrad, whose cost is the batch's."""
     learning_rate: float = Field(2e-3, gt=0)

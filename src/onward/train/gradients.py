@@ -20,9 +20,9 @@ Gradient = tuple[Tensor | None, ...]
 
 
 def parts_of(model: SequenceModel, config: TrainConfig) -> int:
-    """Parts worth cutting a batch into; a GPU takes batches whole."""
-    on_cpu = model.output_bias.device.type == "cpu"
-    return max(1, config.batch_tokens // PART_TOKENS) if on_cpu else 1
+    """Parts worth cutting a batch into; a GPU takes batches whole, and so does a loss that contrasts its rows."""
+    whole = model.output_bias.device.type != "cpu" or model.config.contrastive > 0
+    return 1 if whole else max(1, config.batch_tokens // PART_TOKENS)
 
 
 class Gradients:
@@ -48,7 +48,7 @@ class Gradients:
         return loss, sum(targets for _, _, targets, _ in done)
 
     def _part(self, windows: Ints, step: int, number: int) -> tuple[Tensor, float, int, Gradient]:
-        batch = self.batches.batch(windows)
+        batch = self.batches.batch(windows, (step, number))
         weight, targets = float(batch.target_weights.sum()), len(batch.targets)
         with noise.drawing(self.seed, step, number), torch.enable_grad():
             loss = self.model.loss(batch.to(self.model.output_bias.device))

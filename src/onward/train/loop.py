@@ -25,6 +25,7 @@ from onward.data.sequences import Histories, Ints
 from onward.errors import ConfigError, TrainingError
 from onward.models.sequence import SequenceModel
 from onward.threads import team
+from onward.train.augmentation import make_augmentation
 from onward.train.checkpoint import Progress, load_checkpoint, save_checkpoint
 from onward.train.display import Display
 from onward.train.gradients import Gradients, parts_of
@@ -69,7 +70,15 @@ def train_model(
         torch.manual_seed(seed)
         windows = model.traits.resolve_windows(config.windows, model.name)
         batches = TrainingBatches(
-            training, model.config.max_length, config.batch_tokens, seed, windows, request_time, model.traits.cloze
+            training,
+            model.config.max_length,
+            config.batch_tokens,
+            seed,
+            windows,
+            request_time,
+            model.traits.cloze,
+            make_augmentation(model, training, config),
+            model.config.contrastive > 0,
         )
         if not batches.n_targets:
             raise ConfigError("no user has two training events, so there is nothing to learn an order from")

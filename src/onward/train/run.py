@@ -20,6 +20,7 @@ from onward.files import atomic_folder, check_target
 from onward.models.base import Recommender, build, make_items
 from onward.models.registry import model_class
 from onward.models.sequence import SequenceModel
+from onward.train.augmentation import check_augmentation
 from onward.train.display import Display
 from onward.train.loop import train_model
 from onward.train.tracking import Tracker
@@ -180,6 +181,7 @@ def _run(folder: Path, data: Dataset, config: RunConfig, resume: bool, overwrite
     facts: dict[str, Any] = {"best_epoch": None}
     if isinstance(model, SequenceModel):
         model.start_training(training)
+        check_augmentation(model, training, config.train)
     else:
         started = time.perf_counter()
         model.fit(training, config.seed)
