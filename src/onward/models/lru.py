@@ -62,13 +62,16 @@ class _Scan(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_BLS: Tensor) -> tuple[Tensor, Tensor]:
         states_BLS, decay_S = ctx.saved_tensors
-        grad_inputs_BLS = _doubling(grad_BLS.flip(1), decay_S.conj()).flip(1)
+        grad_inputs_BLS = _doubling(grad_BLS, decay_S.conj().resolve_conj(), backwards=True)
         grad_decay_S = (grad_inputs_BLS[:, 1:] * states_BLS[:, :-1].conj()).sum((0, 1))
         return grad_inputs_BLS, grad_decay_S
 
 
-def _doubling(inputs_BLS: Tensor, decay_S: Tensor) -> Tensor:
-    """`scan` in log2(L) rounds: the second half of each span takes over what the first half ended with."""
+def _doubling(inputs_BLS: Tensor, decay_S: Tensor, backwards: bool = False) -> Tensor:
+    """`scan` in log2(L) rounds: the second half of each span takes over what the first half ended with.
+
+    Backwards it is the recurrence from the last step to the first.
+    """
     b, length, size = inputs_BLS.shape
     padded = 1 << (length - 1).bit_length()
     states = F.pad(inputs_BLS, (0, 0, 0, padded - length)).contiguous()
@@ -76,7 +79,10 @@ def _doubling(inputs_BLS: Tensor, decay_S: Tensor) -> Tensor:
     half = 1
     while half < padded:
         spans = states.view(b, padded // (2 * half), 2 * half, size)
-        spans[:, :, half:].add_(spans[:, :, half - 1 : half] * powers)
+        if backwards:
+            spans[:, :, :half].add_(spans[:, :, half : half + 1] * powers.flip(0))
+        else:
+            spans[:, :, half:].add_(spans[:, :, half - 1 : half] * powers)
         powers = torch.cat([powers, powers * powers[-1]])
         half *= 2
     return states[:, :length]
@@ -120,8 +126,9 @@ class LRUBlock(nn.Module):
 
     def _read(self, x: Tensor) -> Tensor:
         """(..., D) to the (..., S) complex numbers that enter the memory."""
-        pairs = self.into(self.unit_norm(x)).unflatten(-1, (self.size, 2)) * self.gain_log.exp()[:, None]
-        return torch.view_as_complex(pairs)
+        gain = self.gain_log.exp().repeat_interleave(2)  # in the weights it costs nothing
+        pairs = F.linear(self.unit_norm(x), self.into.weight * gain[:, None], self.into.bias * gain)
+        return torch.view_as_complex(pairs.view(*x.shape[:-1], self.size, 2))
 
     def _feed(self, x: Tensor, memory: Tensor) -> Tensor:
         """(..., D) input and (..., S) complex memory to the (..., D) output."""
