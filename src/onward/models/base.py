@@ -235,11 +235,14 @@ def top_k(scores: Tensor, k: int, tie_rank: NDArray[np.int32]) -> tuple[Ints, ND
     if size == k + 1:
         # a tie that straddles the edge: which of its members topk took is arbitrary, so choose them by tie_rank
         cut = np.flatnonzero((values[:, k - 1] == values[:, k]) & np.isfinite(values[:, k]))
-        found[cut] = _by_tie_rank(scores[torch.from_numpy(cut)].cpu(), values[cut], found[cut], tie_rank)
+        if len(cut):
+            found[cut] = _by_tie_rank(scores[torch.from_numpy(cut)].cpu(), values[cut], found[cut], tie_rank)
     values, found = values[:, :k], found[:, :k]
     by_tie = np.lexsort((tie_rank[found], -values), axis=1)
     values, found = np.take_along_axis(values, by_tie, 1), np.take_along_axis(found, by_tie, 1)
     found = np.where(np.isneginf(values), 0, found)
+    if found.shape[1] == k:
+        return found, values
     missing = ((0, 0), (0, k - found.shape[1]))
     return np.pad(found, missing), np.pad(values, missing, constant_values=-np.inf)
 

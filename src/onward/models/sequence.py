@@ -71,16 +71,20 @@ class Rows:
     def __init__(self, batch: Batch) -> None:
         self.batch, self.lengths = batch, batch.lengths
         self.real = torch.arange(int(self.lengths.max()), device=self.lengths.device) < self.lengths[:, None]
-        self._slots = self.real.flatten().nonzero().squeeze(1)
+        full = int(self.lengths.sum()) == self.real.numel()
+        self._slots = None if full else self.real.flatten().nonzero().squeeze(1)
 
     def padded(self, flat: Tensor) -> Tensor:
         """(N, ...) a value a step to (B, L, ...), zero on padding."""
-        padded: Tensor = _Pad.apply(flat, self._slots, self.real.numel())  # type: ignore[no-untyped-call]
-        return padded.view(*self.real.shape, *flat.shape[1:])
+        if self._slots is not None:
+            flat = _Pad.apply(flat, self._slots, self.real.numel())  # type: ignore[no-untyped-call]
+        return flat.view(*self.real.shape, *flat.shape[1:])
 
     def flat(self, padded: Tensor) -> Tensor:
         """(B, L, ...) to (N, ...), the real steps row by row."""
-        flat: Tensor = _Pick.apply(padded.flatten(0, 1), self._slots)  # type: ignore[no-untyped-call]
+        flat = padded.flatten(0, 1)
+        if self._slots is not None:
+            flat = _Pick.apply(flat, self._slots)  # type: ignore[no-untyped-call]
         return flat
 
 
@@ -251,14 +255,16 @@ class SequenceModel(nn.Module, Recommender):
     def last_states(self, histories: Histories) -> Tensor:
         """(B, D) state after each history's newest step; histories of one item or more."""
         was_training = self.training
-        self.eval()
+        if was_training:
+            self.eval()  # walks all modules, which a single request would feel
         device = self.output_bias.device
         states = self.output_bias.new_empty(len(histories), self.config.width)
         windows = RequestWindows(histories, self.config.max_length, self.traits)
         with torch.no_grad():
             for requests, places, batch in windows.batches(ENCODE_STEPS[device.type == "cpu"]):
                 states[requests.to(device)] = self.answer_states(batch.to(device), places.to(device))
-        self.train(was_training)
+        if was_training:
+            self.train()
         return states
 
     def score_histories(self, histories: Histories) -> Tensor:
