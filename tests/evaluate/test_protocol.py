@@ -288,6 +288,7 @@ def test_external_data_is_matched_by_item_id(run: Path, tmp_path: Path) -> None:
     other = write_dataset(tmp_path / "other", with_unknown, V, items=frame)
     expected = evaluate(run, plain.path, external=True, protocol="users")
     assert expected.protocol["external"] is True
+    assert expected.protocol["request_time"] == "none"  # as it was trained; 'users' by itself would tell the target's
     assert not (run / "evaluation").exists()
     # under 'last' only the event before the target was added, the first stays a user's first
     a = evaluate(run, plain.path, external=True, protocol="last").table

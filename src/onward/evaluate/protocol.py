@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from onward.bundle import Bundle, load_bundle
-from onward.config import Protocol, SplitConfig
+from onward.config import Protocol, RequestTime, SplitConfig
 from onward.data.dataset import Dataset, open_dataset
 from onward.data.sequences import Histories, Ints
 from onward.data.split import Part, Split, split
@@ -132,17 +132,20 @@ def _external(bundle: Bundle, dataset: str | Path | None, protocol: Protocol | S
         )
     if protocol is None and bundle.manifest.split.protocol == "all":
         raise ConfigError("which events of the external data are to be predicted?", "--protocol last|time|users")
-    config = protocol if isinstance(protocol, SplitConfig) else _fresh(protocol or bundle.manifest.split.protocol)
+    # a model goes on being told what it was trained with, as far as the data can tell it
+    told = bundle.manifest.split.request_time if opened.histories.time is not None else None
+    name = bundle.manifest.split.protocol if protocol is None else protocol
+    config = name if isinstance(name, SplitConfig) else _fresh(name, told)
     histories, ids = align(opened, bundle.catalog)
     return _Setting(opened, histories, ids, split(histories, config), external=True)
 
 
-def _fresh(protocol: str) -> SplitConfig:
+def _fresh(protocol: str, request_time: RequestTime | None) -> SplitConfig:
     if protocol not in get_args(Protocol):
         raise ConfigError(unknown("protocol", protocol, get_args(Protocol)))
     if protocol == "all":
         raise ConfigError("protocol 'all' leaves nothing to predict", "--protocol last|time|users")
-    return SplitConfig.parse({"protocol": protocol})
+    return SplitConfig.parse({"protocol": protocol, "request_time": request_time})
 
 
 def _carried(bundle: Bundle) -> str:
