@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import settings
 from records import Records
 
+DATA = "ml-1m_sas"
+"""The file that the bars are for."""
 TRAINING = {(200, "RecTools"): 8.0, (200, "RePlay"): 5.0, (200, "RecBole"): 100.0, (50, "the fastest peer"): 3.0}
 """(Length, peer) to how many times as fast Onward trains."""
 EVALUATION = {200: 4_000, 50: 10_000}
@@ -28,7 +30,9 @@ class Bar:
 
 
 def bars(records: Records) -> Iterator[Bar]:
-    """Every bar that the records can answer."""
+    """Every bar that the records can answer; none on other data."""
+    if not records.of(do="facts", data=DATA):
+        return
     for (length, peer), times in TRAINING.items():
         yield from _training(records, length, peer, times)
     yield from _peak(records)

@@ -1,13 +1,9 @@
-"""FLOPs of SASRec's training, forward and backward, and what this machine's processor can do at most.
+"""FLOPs of training, and what this machine's processor can do at most.
 
-Of real positions only, whatever a library computes on padding besides; a multiplication and an addition are two. Per
-event, with width D, V items and a history of t events so far:
-
-    blocks x (12 D^2 + 4 D t)   projections 8 D^2, feed-forward (as wide as the model) 4 D^2, attention 4 D t
-    + 2 D V                     scores of the whole catalog
-
-times three: the backward pass multiplies each matrix twice more. Norms, activations, dropout, softmax, the optimiser
-and the gathering of item vectors are not counted.
+Counted by `onward.models.cost`: matrix products only, two operations a multiplication with its addition, of real
+positions only, whatever a library computes on padding besides. For SASRec with width D, V items, windows of t events
+and feed-forward layers as wide as the model, that is 3 x (events x blocks x 12 D^2 + pairs x blocks x 4 D + events x
+2 D V), where pairs are the sum of t (t + 1) / 2: the gradient takes two products for each one of the forward pass.
 """
 
 from __future__ import annotations
@@ -17,15 +13,23 @@ import time
 import numpy as np
 import torch
 
+from onward.config import apply_settings
+from onward.models.base import Items, build
+from onward.models.cost import training_flops
+from onward.models.registry import model_class
+from onward.models.sequence import SequenceModel
+
 PEAK_SIZE = 4096
 
 
-def sasrec_flops(lengths: np.ndarray, n_items: int, width: int, blocks: int) -> float:
-    """FLOPs of one training pass over windows of so many events each ((U,) targets of every user)."""
-    lengths = lengths.astype(np.float64)
-    events, pairs = lengths.sum(), (lengths * (lengths + 1) / 2).sum()
-    forward = events * (blocks * 12 * width**2 + 2 * width * n_items) + pairs * blocks * 4 * width
-    return 3 * float(forward)
+def flops_per_event(settings: list[str], lengths: np.ndarray, n_items: int) -> float:
+    """FLOPs of training on one event, over windows of these lengths ((U,) events), of a model of Onward."""
+    values = apply_settings({}, settings)["model"]
+    count = np.ones(n_items + 1, dtype=np.int64)
+    model = build(model_class(values.pop("name")), values, Items(count, count.astype(np.int32)))
+    assert isinstance(model, SequenceModel)
+    events = int(lengths.sum())
+    return training_flops(model, lengths[lengths > 0], events) / events
 
 
 def matrix_peak(size: int = PEAK_SIZE, repeats: int = 3) -> float:

@@ -9,7 +9,6 @@ from pathlib import Path
 import settings
 from bars import bars
 from records import Record, Records
-from settings import Library
 
 DISTRIBUTIONS = {"replay": "replay-rec"}
 """Environments whose distribution has another name."""
@@ -27,7 +26,8 @@ HOW = """\
 - Same model and loss for all: SASRec {width} wide, {blocks} blocks, 1 head, feed-forward as wide as the model, dropout
   {dropout}, cross-entropy over the whole catalog, batches of {batch} sequences ({batch} samples for RecBole; Onward
   fills batches by events, and was given those of {batch} sequences).
-- **Preparation** is from the raw file to the first batch, imports left out.
+- **Preparation** is from the raw file to a model and its data, **start** from there to the first batch (RecTools
+  prepares further in its `fit`); imports are left out.
 - **Evaluation** is the library's own, of all test users over the whole catalog, metrics included (RecBole's doesn't
   exclude seen items). **Lists** are the ten best unseen items of every test user; **one user** is the same in process
   for one user after the other.
@@ -35,10 +35,11 @@ HOW = """\
 - **Quality** has one definition: each library gives its ten best unseen items of every test user, and Onward's metrics
   score them. Each user's last event is the target; training sees all but the last two. The clock runs from the start of
   the process: imports, preparation and training, without the pauses in which lists are made and other libraries train.
-- **FLOPs** are those of real positions only: `3 x (events x blocks x 12 D^2 + events x 2 D V + pairs x blocks x 4 D)`,
-  where D is the width, V the items, and `pairs` the sum of t (t + 1) / 2 over windows of t events; once forward, twice
-  backward. That is {flops:,.0f} an event at length {length}. Nothing is counted for norms, dropout, softmax, optimiser
-  or padding. The **peak** is the best of four products of two 4,096 x 4,096 float32 matrices, in every round.
+- **FLOPs** are those of matrix products for real positions: `3 x (events x blocks x 12 D^2 + events x 2 D V + pairs x
+  blocks x 4 D)` for SASRec, where D is the width, V the items, and pairs the sum of t (t + 1) / 2 over windows of t
+  events; once forward, twice backward (`onward.models.cost`). That is {flops:,.0f} an event at length {length}. Nothing
+  is counted for norms, dropout, softmax, optimiser or padding. The **peak** is the best of four products of two
+  4,096 x 4,096 float32 matrices, in every round.
 """
 
 
@@ -93,24 +94,22 @@ def _throughput(records: Records, length: int) -> list[str]:
         if not speeds:
             continue
         speed = records.middle("events_per_second", do="train", **where) or 0.0
-        share = f"{speed * facts[0]['flops_per_event'] / peak:.0%}" if _same_work(library) else "-"
+        same = library in settings.SAME_FLOPS
+        share = f"{speed * facts[0]['flops_per_event'] / peak:.0%}" if same else "-"
         behind = f"{mine / speed:.1f}" if mine and library.environment != "onward" else "-"
-        prepared = sum(records.values("prepare_seconds", **where)) + records.values("first_batch_seconds", **where)[0]
+        prepared, started = (records.values(key, **where)[0] for key in ("prepare_seconds", "first_batch_seconds"))
         memory = max(records.values("peak_mib", **where))
         spread = f"({min(speeds):,.0f} to {max(speeds):,.0f})"
-        rows.append([library.name, f"{speed:,.0f} {spread}", behind, share, f"{prepared:.1f}", f"{memory:,.0f}"])
+        rows.append(
+            [library.name, f"{speed:,.0f} {spread}", behind, share, f"{prepared:.1f} + {started:.1f}", f"{memory:,.0f}"]
+        )
         answers.append([library.name, *_answers(records, where)])
     return [
         f"## Length {length}\n",
-        _table(["", "training, events/s", "Onward / it", "of fp32 peak", "preparation s", "peak MiB"], rows),
+        _table(["", "training, events/s", "Onward / it", "of fp32 peak", "preparation + start, s", "peak MiB"], rows),
         f"fp32 matrix peak: {peak / 1e9:,.0f} GFLOP/s.\n",
         _table(["", "evaluation, users/s", "lists, users/s", "one user p50 / p99 ms"], answers),
     ]
-
-
-def _same_work(library: Library) -> bool:
-    """Whether the FLOPs of the formula are what the library computes; RecBole encodes a prefix for every target."""
-    return library in (settings.ONWARD, settings.REPLAY, settings.RECTOOLS)
 
 
 def _answers(records: Records, where: Record) -> list[str]:
@@ -155,7 +154,7 @@ def _imports(records: Records) -> list[str]:
 
 def _bars(records: Records) -> list[str]:
     rows = [[bar.what, bar.wanted, bar.found, "met" if bar.met else "NOT MET"] for bar in bars(records)]
-    return ["## Bars\n", _table(["", "at least", "here", ""], rows)] if rows else []
+    return ["## Bars\n", _table(["", "bar", "here", ""], rows)] if rows else []
 
 
 def _how(records: Records) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 import settings
 from datafile import find_data
 from drivers.events import Log
-from flops import sasrec_flops
+from flops import flops_per_event
 from records import Records
 from score import score_lists
 from settings import Library
@@ -67,12 +67,14 @@ class Run:
         stage = f"length {length}"
         targets = self._targets(length)
         size = round(settings.BATCH * targets.mean())
-        flops = sasrec_flops(targets, self.items, settings.WIDTH, settings.BLOCKS) / targets.sum()
+        sized = [*settings.ONWARD.settings["settings"], f"model.max_length={length}"]
+        flops = flops_per_event(sized, targets, self.items)
         self._start(stage, events=int(targets.sum()), batch_events=size, flops_per_event=flops)
-        workers = [self._worker(library, settings.throughput_config(library, length, size)) for library in libraries]
+        workers: list[Worker] = []
         try:
-            for worker in workers:
-                self.ask(stage, worker, "prepare")
+            for library in libraries:
+                workers.append(self._worker(library, settings.throughput_config(library, length, size)))
+                self.ask(stage, workers[-1], "prepare")  # before the next one starts
             for number in range(self.plan.rounds):
                 self.add(stage, None, do="peak", round=number, flops=self._peak())
                 for worker in workers:
@@ -111,10 +113,11 @@ class Run:
         """NDCG and HR after so many seconds from the start of the process, scored from lists by one definition."""
         self._start("quality", seconds=self.plan.quality_seconds)
         seconds = self.plan.quality_seconds
-        workers = [self._worker(settings.QUALITY[key], settings.quality_config(key, seconds)) for key in keys]
+        workers: list[Worker] = []
         try:
-            for worker in workers:
-                self.ask("quality", worker, "prepare")
+            for key in keys:
+                workers.append(self._worker(settings.QUALITY[key], settings.quality_config(key, seconds)))
+                self.ask("quality", workers[-1], "prepare")
             for share in CHECKPOINTS:
                 for worker in workers:
                     trained = self.ask("quality", worker, "train", until=share * seconds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -17,11 +18,12 @@ LIMIT_SECONDS = 1800.0
 
 
 class Worker:
-    """A driver in its own environment, alive until it is closed. Its other output goes to `log` in its folder."""
+    """A driver in its own environment, alive until it is closed. The rest of its output goes to `output.txt`."""
 
     def __init__(self, library: Library, config: dict[str, Any], folder: Path, threads: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.library, self.log = library, folder / "log"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        self.library, self.log = library, folder / "output.txt"
         given = {"seed": 0, "threads": threads, **config, "folder": str(folder), "started": time.time()}
         self.process = subprocess.Popen(
             [

@@ -15,16 +15,18 @@ import torch
 from torch import Tensor
 
 from onward.config import RunConfig, apply_settings, read_toml
-from onward.data.batches import Batch, TrainingBatches
+from onward.data.batches import TrainingBatches
 from onward.data.dataset import open_dataset
 from onward.data.prepare import prepare
+from onward.data.sequences import Ints
 from onward.data.split import split
 from onward.evaluate.validate import validation_metrics
 from onward.models.base import build, make_items
 from onward.models.registry import model_class
 from onward.models.sequence import SequenceModel
+from onward.train import loop
 from onward.train.display import Display
-from onward.train.loop import train_model
+from onward.train.gradients import Gradients
 
 CALIBRATION_SECONDS = 5.0
 """Training that is thrown away, to know how many epochs a given time holds; its time counts."""
@@ -66,36 +68,38 @@ class Onward(protocol.Driver):
         epochs = 100_000
         if self.config.get("budget"):
             epochs = self._epochs_in(self.config["budget"] - pacer.clock)
-        self._train(self.model, epochs, lambda batch: pacer.batch(len(batch.targets)))
-
-    def _train(self, model: SequenceModel, epochs: int, on_batch: Callable[[Batch], None]) -> None:
-        loss = model.loss
-
-        def counted(batch: Batch) -> Tensor:
-            on_batch(batch)
-            return loss(batch)
-
-        model.loss = counted  # type: ignore[method-assign]
-        with tempfile.TemporaryDirectory(dir=self.config["folder"]) as folder, Display("", shown=False) as display:
-            (Path(folder) / "checkpoints").mkdir()
-            config = self.run.train.model_copy(update={"epochs": epochs})
-            train_model(model, self.training, None, config, self.run.seed, Path(folder), display)
+        self._train(self.model, epochs, lambda done, batches: pacer.batch(done))
 
     def _epochs_in(self, seconds: float) -> int:
         """Epochs that fit, by the speed of a copy that is trained for a moment: the schedule must know its end."""
-        clock = protocol.Stopwatch(CALIBRATION_SECONDS)
+        watch, events = protocol.Stopwatch(CALIBRATION_SECONDS), 1
 
-        def watched(batch: Batch) -> None:
-            if clock.batch(len(batch.targets)):
+        def watched(done: int, batches: TrainingBatches) -> None:
+            nonlocal events
+            events = batches.n_targets
+            if watch.batch(done):
                 raise _EnoughError
 
         with contextlib.suppress(_EnoughError):
             self._train(copy.deepcopy(self.model), 1_000, watched)
-        config = self.run.train
-        whole = config.windows == "all"
-        length = self.model.config.max_length
-        events = TrainingBatches(self.training, length, config.batch_tokens, self.run.seed, whole).n_targets
-        return max(1, int(clock.events_per_second() * (seconds - CALIBRATION_SECONDS) / events))
+        return max(1, int(watch.events_per_second() * (seconds - CALIBRATION_SECONDS) / events))
+
+    def _train(self, model: SequenceModel, epochs: int, on_batch: Callable[[int, TrainingBatches], None]) -> None:
+        """`train_model`, with a word before every batch: the events of the one before, and all batches."""
+
+        class Counted(Gradients):
+            before = 0
+
+            def of(self, windows: Ints, step: int) -> tuple[Tensor, int]:
+                on_batch(self.before, self.batches)
+                loss, self.before = super().of(windows, step)
+                return loss, self.before
+
+        loop.Gradients = Counted
+        with tempfile.TemporaryDirectory(dir=self.config["folder"]) as folder, Display("", shown=False) as display:
+            (Path(folder) / "checkpoints").mkdir()
+            config = self.run.train.model_copy(update={"epochs": epochs})
+            loop.train_model(model, self.training, None, config, self.run.seed, Path(folder), display)
 
     def evaluate(self) -> dict[str, Any]:
         """Exact ranks of the test targets over the whole catalog, and every metric."""

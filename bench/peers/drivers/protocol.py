@@ -7,7 +7,7 @@ Commands: `prepare`, `train` (for so many seconds, or until the clock stands at 
 error.
 
 A library's own training loop can't be called for a few seconds at a time, so it is called once and paused from within:
-at the start of every batch it comes to `Pacer.batch`, which, when the time asked for is over, answers, and serves other
+before every batch it comes to `Pacer.batch`, which, when the time asked for is over, answers, and serves other
 commands until the next `train`. A pause costs no training time, so the libraries can take turns.
 
 Only the standard library and numpy, which every environment has.
@@ -46,7 +46,7 @@ class Driver(ABC):
 
     @abstractmethod
     def train(self, pacer: Pacer) -> None:
-        """Train until the process ends, with `pacer.batch(events)` at the start of every batch."""
+        """Train until the process ends, with `pacer.batch(events of the one before)` before every batch."""
 
     @abstractmethod
     def evaluate(self) -> dict[str, Any]:
@@ -71,20 +71,21 @@ class Pacer:
         self.first_batch: float | None = None  # seconds until the first batch began: what is left of the preparation
         self._start({"do": "train", "seconds": 0.0})
 
-    def batch(self, events: int) -> None:
-        """A batch of so many events (real positions with a next item) begins; the one before it is done."""
+    def batch(self, done: int) -> None:
+        """A batch begins; the one before it trained on `done` events (real positions with a next item)."""
         now = time.perf_counter()
         self.clock += now - self.last
         self.last = now
         if self.first_batch is None:
             self.first_batch = now - self.begin
-        if not self.measured and (self.batches >= WARM_BATCHES or now - self.begin > WARM_SECONDS):
-            self.measured, self.counted_from, self.counted = True, now, 0
+        self.events += done
+        if self.measured:
+            self.counted += done
+        elif self.batches > WARM_BATCHES or now - self.begin > WARM_SECONDS:
+            self.measured, self.counted_from = True, now
         if self._over(now):
             self._pause(now)
         self.batches += 1
-        self.events += events
-        self.counted += events
 
     def finished(self) -> None:
         """The library's training ended by itself: answer now, and whatever is asked later without training."""
@@ -126,15 +127,14 @@ class Stopwatch:
         self.batches, self.events, self.first, self.last = 0, 0, 0.0, 0.0
         self.begin = time.perf_counter()
 
-    def batch(self, events: int) -> bool:
-        """A batch begins; whether the time is over."""
+    def batch(self, done: int) -> bool:
+        """A batch begins, the one before it trained on `done` events; whether the time is over."""
         self.last = time.perf_counter()
         self.batches += 1
+        self.events += done
         if self.batches == WARM_BATCHES:
             self.first, self.events = self.last, 0
-        over = self.last - self.begin > self.limit
-        self.events += 0 if over else events
-        return over and self.batches > WARM_BATCHES
+        return self.last - self.begin > self.limit and self.batches > WARM_BATCHES
 
     def events_per_second(self) -> float:
         """The speed."""

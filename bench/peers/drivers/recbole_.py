@@ -29,11 +29,11 @@ class RecBole(protocol.Driver):
         """The file as an atomic file, then RecBole's dataset and its loaders."""
         user, item = read_events(self.config["data"])
         folder = Path(self.config["folder"])
-        (folder / "log").mkdir(parents=True, exist_ok=True)
+        (folder / "events").mkdir(parents=True, exist_ok=True)
         frame = pd.DataFrame({"user_id:token": user, "item_id:token": item})
         frame["timestamp:float"] = frame.groupby("user_id:token").cumcount()
-        frame.to_csv(folder / "log" / "log.inter", sep="\t", index=False)
-        config = Config(model="SASRec", dataset="log", config_dict=self._settings(folder))
+        frame.to_csv(folder / "events" / "events.inter", sep="\t", index=False)
+        config = Config(model="SASRec", dataset="events", config_dict=self._settings(folder))
         init_seed(config["seed"], config["reproducibility"])
         init_logger(config)
         logging.getLogger().setLevel(logging.WARNING)
@@ -77,11 +77,13 @@ class RecBole(protocol.Driver):
 
     def train(self, pacer: protocol.Pacer) -> None:
         """RecBole's epochs."""
-        loss = self.model.calculate_loss
+        before = 0
 
         def counted(interaction: Interaction) -> torch.Tensor:
-            pacer.batch(len(interaction))
-            return loss(interaction)
+            nonlocal before
+            pacer.batch(before)
+            before = len(interaction)
+            return self.model.calculate_loss(interaction)
 
         epoch = 0
         while True:

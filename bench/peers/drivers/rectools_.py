@@ -18,14 +18,15 @@ class Pace(Callback):
     """Tells the pacer of every batch."""
 
     def __init__(self, pacer: protocol.Pacer) -> None:
-        self.pacer = pacer
+        self.pacer, self.before = pacer, 0
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Pace:
         return self  # RecTools copies its trainer before every fit
 
     def on_train_batch_start(self, trainer: Trainer, module: Any, batch: dict[str, Any], batch_idx: int) -> None:
         """Events are the positions with a target that counts."""
-        self.pacer.batch(int((batch["yw"] > 0).sum()))
+        self.pacer.batch(self.before)
+        self.before = int((batch["yw"] > 0).sum())
 
 
 class RecTools(protocol.Driver):

@@ -29,12 +29,12 @@ class Pace(lightning.Callback):
     """Tells the pacer of every batch."""
 
     def __init__(self, pacer: protocol.Pacer) -> None:
-        self.pacer = pacer
+        self.pacer, self.before = pacer, 0
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: dict[str, Any], batch_idx: int) -> None:
         """Events are the targets that aren't padding, whose input isn't either."""
-        real = batch["target_padding_mask"].squeeze(-1) & batch["padding_mask"]
-        self.pacer.batch(int(real.sum()))
+        self.pacer.batch(self.before)
+        self.before = int((batch["target_padding_mask"].squeeze(-1) & batch["padding_mask"]).sum())
 
 
 class RePlay(protocol.Driver):
