@@ -8,9 +8,9 @@ of the speed. Here a thread takes its share of a batch, or of the requests, thro
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 
@@ -31,18 +31,24 @@ class Team:
         self._others = ThreadPoolExecutor(self.size - 1, "onward") if self.size > 1 else None
 
     def map(self, function: Callable[[In], Out], parts: Sequence[In]) -> list[Out]:
-        """The function of every part, in order; at most `size` parts. Raises what a part raised."""
+        """The function of every part, in order. Raises what the first failing part raised."""
         if self._others is None:
             return [function(part) for part in parts]
-        others = [self._others.submit(function, part) for part in parts[1:]]
+        results: list[Out | None] = [None] * len(parts)
+        waiting = iter(range(len(parts)))  # next() on it is one step for the interpreter, so no part is taken twice
+
+        def work() -> None:
+            for number in waiting:
+                results[number] = function(parts[number])
+
+        others = [self._others.submit(work) for _ in range(min(self.size, len(parts)) - 1)]
         try:
-            first = [function(part) for part in parts[:1]]
+            work()
         finally:
-            done = [other.exception() for other in others]  # waits, so that nothing runs on after an error
-        for error in done:
-            if error is not None:
-                raise error
-        return first + [other.result() for other in others]
+            wait(others)  # so that nothing runs on after an error
+        for other in others:
+            other.result()
+        return cast(list[Out], results)
 
     @contextmanager
     def resting(self) -> Iterator[None]:

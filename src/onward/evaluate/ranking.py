@@ -16,11 +16,13 @@ from onward.data.sequences import Histories, Ints
 from onward.data.split import Part
 from onward.evaluate.external import known_only
 from onward.models.base import Bools, Recommender, chunks, mask_scores
+from onward.threads import team
 
 Progress = Callable[[int, int], None]
-"""Called with (requests done, requests in all)."""
+"""Called with (requests done, requests in all), from any thread."""
 OnScores = Callable[[Ints, Tensor], None]
-"""Called with the row numbers of each chunk's requests and their (rows, V + 1) scores, -inf for what isn't allowed."""
+"""Called with the row numbers of each chunk's requests and their (rows, V + 1) scores, -inf for what isn't allowed; from
+any thread."""
 _BLOCK = 250_000
 """Scores that stay in the processor's cache while they are compared with one target after the other (1 MB)."""
 
@@ -114,7 +116,9 @@ def rank_targets(
     bounds = np.concatenate([[0], np.cumsum(size[order])])
     above, tied = np.zeros(len(request), dtype=np.int64), np.zeros(len(request), dtype=np.int64)
     in_history = np.zeros(len(request), dtype=np.bool_)
-    for rows in pieces:
+    done: list[int] = []
+
+    def rank(rows: slice) -> None:
         mine = by_place[bounds[rows.start] : bounds[rows.stop]]
         some = requests.select(order[rows])
         with torch.no_grad():
@@ -128,8 +132,12 @@ def rank_targets(
             )
             if on_scores is not None:
                 on_scores(order[rows], scores)
+        done.append(rows.stop - rows.start)
         if progress is not None:
-            progress(rows.stop, len(part))
+            progress(sum(done), len(part))
+
+    with team(model.max_threads) as threads:
+        threads.map(rank, pieces)
     cold = ~np.append(allowed, False)[np.minimum(item, len(allowed))]
     return Ranks(request, item, above, tied, size, cold, in_history & ~cold)
 

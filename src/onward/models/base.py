@@ -19,7 +19,9 @@ from torch import Tensor
 from onward.config import Config, Windows
 from onward.data.sequences import Histories, Ints
 from onward.errors import ConfigError, TrainingError
+from onward.threads import team
 
+MAX_THREADS = 64
 Bools = NDArray[np.bool_]
 CHUNK_SCORES = 16_000_000
 """Scores held at once, about (64 MB of float32)."""
@@ -145,6 +147,11 @@ class Recommender(ABC):
         """Take over what `state` gave."""
 
     @property
+    def max_threads(self) -> int:
+        """Threads that may ask for scores at once."""
+        return MAX_THREADS
+
+    @property
     def value_range(self) -> tuple[float, float] | None:
         """The values of an event that interest 0 and 1 stand for; None for a model that only ranks."""
         return None
@@ -192,13 +199,17 @@ class Recommender(ABC):
             exclude: further items to leave out, one window a history.
         """
         allowed = self.items.candidates if candidates is None else candidates
-        parts = []
-        for rows in chunks(len(histories), self.items.n):
+
+        def best(rows: slice) -> tuple[Ints, NDArray[np.float32]]:
             some = histories.select(rows)
             scores = mask_scores(self.score(some), some if seen == "exclude" else None, allowed)
             if exclude is not None:
                 scores = mask_scores(scores, exclude.select(rows), allowed)
-            parts.append(top_k(scores, k, self.items.tie_rank))
+            return top_k(scores, k, self.items.tie_rank)
+
+        pieces = chunks(len(histories), self.items.n)
+        with team(min(len(pieces), self.max_threads)) as threads:
+            parts = threads.map(best, pieces)
         found = np.concatenate([items for items, _ in parts]) if parts else np.zeros((0, k), np.int64)
         scored = np.concatenate([scores for _, scores in parts]) if parts else np.zeros((0, k), np.float32)
         return Lists(found, scored, ~self._known(histories))

@@ -53,7 +53,7 @@ class Block(nn.Module):
     def forward(self, x_BLD: Tensor, seen: Tensor | None = None, asked: Tensor | None = None) -> Tensor:
         """(B, L, D) to (B, L, D); causal, or over the steps that `seen` ((B, 1, 1, L) bool) marks.
 
-        With `asked`, (B,) int64 one step of each row, only the result at that step: (B, 1, D).
+        With `asked`, (B,) int64 places of one step of each row among the B x L, only its result: (B, 1, D).
         """
         mixed = self._drop(self._attend(self.attention_norm(x_BLD), seen, asked))
         x_BLD = at_steps(x_BLD, asked) + mixed
@@ -68,7 +68,7 @@ class Block(nn.Module):
         else:
             (query,) = self._by_head(F.linear(at_steps(x_BLD, asked), parts.weight[:width], parts.bias[:width]), 1)
             key, value = self._by_head(F.linear(x_BLD, parts.weight[width:], parts.bias[width:]), 2)
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=seen, is_causal=seen is None)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=seen, is_causal=seen is None and asked is None)
         projected: Tensor = self.project(mixed.transpose(1, 2).reshape(b, -1, width))
         return projected
 
@@ -81,8 +81,8 @@ class Block(nn.Module):
 
 
 def at_steps(x_BLD: Tensor, asked: Tensor | None) -> Tensor:
-    """(B, 1, D) one step of each row, `asked` (B,); all of them where that is None."""
-    return x_BLD if asked is None else x_BLD[torch.arange(len(asked), device=asked.device), asked].unsqueeze(1)
+    """(B, 1, D) the steps at the places `asked`, (B,) int64 among the B x L; all of them where that is None."""
+    return x_BLD if asked is None else x_BLD.flatten(0, 1).index_select(0, asked).unsqueeze(1)
 
 
 class SASRec(SequenceModel):
@@ -126,10 +126,11 @@ class SASRec(SequenceModel):
         x_BLD = self._placed(rows.padded(self._vectors(batch)))
         for block in self.blocks[:-1]:
             x_BLD = block(x_BLD)
-        newest_B1D = self.blocks[-1](x_BLD, rows.real[:, None, None, :], rows.lengths - 1)
-        row = torch.bucketize(places, rows.lengths.cumsum(0), right=True)
-        states_BD: Tensor = self.norm(newest_B1D).squeeze(1)
-        return states_BD[row]
+        seen = None if rows.full else rows.real[:, None, None, :]
+        row_n = torch.bucketize(places, rows.lengths.cumsum(0), right=True)
+        newest_B = torch.arange(len(places), device=places.device) * rows.real.shape[1] + rows.lengths - 1
+        states_BD: Tensor = self.norm(self.blocks[-1](x_BLD, seen, newest_B)).squeeze(1)
+        return states_BD.index_select(0, row_n)
 
     def _placed(self, inputs_BLD: Tensor) -> Tensor:
         """Item vectors with their positions."""

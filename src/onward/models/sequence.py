@@ -66,13 +66,14 @@ class Rows:
         batch: the batch, its columns flat over the real steps.
         lengths: (B,) int64 steps of each row.
         real: (B, L) bool, false on padding.
+        full: whether there is no padding.
     """
 
     def __init__(self, batch: Batch) -> None:
         self.batch, self.lengths = batch, batch.lengths
         self.real = torch.arange(int(self.lengths.max()), device=self.lengths.device) < self.lengths[:, None]
-        full = int(self.lengths.sum()) == self.real.numel()
-        self._slots = None if full else self.real.flatten().nonzero().squeeze(1)
+        self.full = int(self.lengths.sum()) == self.real.numel()
+        self._slots = None if self.full else self.real.flatten().nonzero().squeeze(1)
 
     def padded(self, flat: Tensor) -> Tensor:
         """(N, ...) a value a step to (B, L, ...), zero on padding."""
@@ -141,6 +142,7 @@ class SequenceModel(nn.Module, Recommender):
             self.register_buffer("value_bounds", torch.tensor([0.0, 1.0]))
         self.sampler = NegativeSampler(items.train_counts, config.negatives_power)
         self.initialise()
+        self.eval()  # the training loop alone switches dropout on, so that threads may ask for scores at once
 
     def make_input(self, config: SequenceConfig, n_items: int) -> nn.Module:
         """From items to vectors. Row 0 of the table is padding."""
@@ -254,24 +256,24 @@ class SequenceModel(nn.Module, Recommender):
 
     def last_states(self, histories: Histories) -> Tensor:
         """(B, D) state after each history's newest step; histories of one item or more."""
-        was_training = self.training
-        if was_training:
-            self.eval()  # walks all modules, which a single request would feel
         device = self.output_bias.device
         states = self.output_bias.new_empty(len(histories), self.config.width)
         windows = RequestWindows(histories, self.config.max_length, self.traits)
         with torch.no_grad():
             for requests, places, batch in windows.batches(ENCODE_STEPS[device.type == "cpu"]):
-                states[requests.to(device)] = self.answer_states(batch.to(device), places.to(device))
-        if was_training:
-            self.train()
+                states.index_copy_(0, requests.to(device), self.answer_states(batch.to(device), places.to(device)))
         return states
 
     def score_histories(self, histories: Histories) -> Tensor:
         """(B, V + 1) float32 logits of every item after each history."""
         with torch.no_grad():
-            scores = torch.addmm(self.output_bias, self.last_states(histories), self._table().T)
+            scores = F.linear(self.last_states(histories), self._table(), self.output_bias)
         return scores.float()
+
+    @property
+    def max_threads(self) -> int:
+        """Threads that may ask for scores at once; a GPU answers one after the other."""
+        return super().max_threads if self.output_bias.device.type == "cpu" else 1
 
     @property
     def value_range(self) -> tuple[float, float] | None:

@@ -90,6 +90,7 @@ def train_model(
             if not progress.finished:
                 loop.run()
     load_checkpoint(best, model)
+    model.eval()
     return progress
 
 
@@ -214,6 +215,7 @@ class _Loop:
                 save_checkpoint(self.best, self.model, self.optimiser, progress)
             return
         try:
+            self.model.eval()
             with self.gradients.threads.resting():
                 metrics = self.validate()
         except TrainingError as error:
