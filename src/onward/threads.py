@@ -19,15 +19,16 @@ Out = TypeVar("Out")
 
 
 class Team:
-    """Threads that share out PyTorch's own: with 8 of those, a team of 4 has 2 in each.
+    """Threads that share out PyTorch's own: with 8 of those, a team of 4 has 2 in each, or 1 if the work is small.
 
     Attributes:
         size: threads, the calling one among them.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, small: bool) -> None:
         self._all = torch.get_num_threads()
         self.size = max(1, min(limit, self._all))
+        self._each = 1 if small else self._all // self.size
         self._others = ThreadPoolExecutor(self.size - 1, "onward") if self.size > 1 else None
 
     def map(self, function: Callable[[In], Out], parts: Sequence[In]) -> list[Out]:
@@ -57,14 +58,14 @@ class Team:
         try:
             yield
         finally:
-            torch.set_num_threads(self._all // self.size)
+            torch.set_num_threads(self._each)
 
 
 @contextmanager
-def team(limit: int) -> Iterator[Team]:
+def team(limit: int, small: bool = False) -> Iterator[Team]:
     """A team of at most `limit` threads; PyTorch has its own number of threads back at the end."""
-    threads = Team(limit)
-    torch.set_num_threads(threads._all // threads.size)
+    threads = Team(limit, small)
+    torch.set_num_threads(threads._each)
     try:
         yield threads
     finally:

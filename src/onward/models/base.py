@@ -21,10 +21,13 @@ from onward.data.sequences import Histories, Ints
 from onward.errors import ConfigError, TrainingError
 from onward.threads import team
 
-MAX_THREADS = 64
 Bools = NDArray[np.bool_]
 CHUNK_SCORES = 16_000_000
-"""Scores held at once, about (64 MB of float32)."""
+"""Scores a thread holds at once, about (64 MB of float32)."""
+SMALL_SCORES = 1_000_000
+"""Fewer scores than this one thread makes sooner than several agree on who makes which."""
+MAX_THREADS = 64
+"""Threads that share out requests, at most."""
 
 
 class ModelConfig(Config):
@@ -208,7 +211,8 @@ class Recommender(ABC):
             return top_k(scores, k, self.items.tie_rank)
 
         pieces = chunks(len(histories), self.items.n)
-        with team(min(len(pieces), self.max_threads)) as threads:
+        small = len(histories) * self.items.n < SMALL_SCORES
+        with team(min(len(pieces), self.max_threads), small) as threads:
             parts = threads.map(best, pieces)
         found = np.concatenate([items for items, _ in parts]) if parts else np.zeros((0, k), np.int64)
         scored = np.concatenate([scores for _, scores in parts]) if parts else np.zeros((0, k), np.float32)

@@ -68,7 +68,8 @@ class Block(nn.Module):
         else:
             (query,) = self._by_head(F.linear(at_steps(x_BLD, asked), parts.weight[:width], parts.bias[:width]), 1)
             key, value = self._by_head(F.linear(x_BLD, parts.weight[width:], parts.bias[width:]), 2)
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=seen, is_causal=seen is None and asked is None)
+        causal = seen is None and asked is None
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=seen, is_causal=causal)
         projected: Tensor = self.project(mixed.transpose(1, 2).reshape(b, -1, width))
         return projected
 
