@@ -102,7 +102,9 @@ def train(
         )
         shown = [name for name in ("ndcg@10", "hr@10", "mse", "f1") if name in done.validation]
         if shown:
-            text.print("validation: " + "  ".join(f"{name} {done.validation[name]:.4f}" for name in shown))
+            split = done.config.split
+            measured = "  ".join(f"{name} {done.validation[name]:.4f}" for name in shown)
+            text.print(f"validation (protocol '{split.protocol}', request time '{split.request_time}'): {measured}")
         nothing_left = done.config.split.protocol == "all"
         then = f"export {done.folder} -o model" if nothing_left else f"evaluate {done.folder}"
         text.print(f"run folder: {done.folder}    next: onward {then}", highlight=False)
