@@ -13,6 +13,7 @@ Legend: B rows, L steps, D width, V items.
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar, Literal
 
 import torch
@@ -81,11 +82,13 @@ class Recurrent(SequenceModel):
         """The recurrent layers."""
         assert isinstance(config, RecurrentConfig)
         width_in = config.width if config.input == "embedding" else n_items + 1
+        # item vectors start tiny: as they are, it takes epochs until the gates tell items apart
+        self.scale = math.sqrt(config.width) if config.input == "embedding" else 1.0
         self.recurrent = self.cell(width_in, config.width, config.layers, batch_first=True)
 
     def encode(self, inputs_BLD: Tensor, rows: Rows) -> Tensor:
         """(B, L, D) hidden states; what stands after a row's length never reaches an earlier step."""
-        states_BLD, _ = self.recurrent(dropout(inputs_BLD, self.config.dropout, self.training))
+        states_BLD, _ = self.recurrent(dropout(inputs_BLD * self.scale, self.config.dropout, self.training))
         return dropout(states_BLD, self.config.dropout, self.training)
 
 
