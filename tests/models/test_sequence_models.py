@@ -33,7 +33,7 @@ def test_lstm_follows_the_standard_equations() -> None:
 
     h = c = np.zeros(6)
     for item in history:
-        x = weights["input.weight"][item]
+        x = weights["input.weight"][item] * np.sqrt(6)  # scaled by the root of the width, at the input
         gates = (
             weights["recurrent.weight_ih_l0"] @ x
             + weights["recurrent.bias_ih_l0"]
