@@ -45,7 +45,7 @@ def test_lstm_follows_the_standard_equations() -> None:
         h = sigmoid(o) * np.tanh(c)
     expected = weights["input.weight"] @ h + weights["output_bias"]
     scores = model.score(Histories.from_lists([history], 8))[0].numpy()
-    np.testing.assert_allclose(scores[1:], expected[1:], rtol=1e-5)
+    np.testing.assert_allclose(scores[1:], expected[1:], rtol=1e-5, atol=1e-6)
     assert scores[0] == -np.inf
 
 

@@ -5,8 +5,8 @@ Elman (1990), "Finding structure in time"; Hochreiter and Schmidhuber (1997), wi
 
     i, f, o = sigmoid(W x + U h + b)    g = tanh(W x + U h + b)    c' = f c + i g    h' = o tanh(c')
 
-What differs from GRU4Rec: item vectors are multiplied by the root of their width where they enter; whole histories in one row, trained through time, instead of session-parallel batches
-of single steps; the loss is an option.
+What differs from GRU4Rec: whole histories in one row, trained through time, instead of session-parallel batches of
+single steps; item vectors are multiplied by the root of their width where they enter; the loss is an option.
 
 Legend: B rows, L steps, D width, V items.
 """
