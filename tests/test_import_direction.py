@@ -12,9 +12,9 @@ import onward
 
 LAYERS = (
     {"errors", "config", "files", "payload"},
-    {"data", "machine", "threads"},
+    {"data", "machine", "preferences", "threads"},
     {"models"},
-    {"manifest", "card", "bundle", "runs"},
+    {"manifest", "card", "bundle", "runs", "training_rows"},
     {"recommend", "evaluate"},
     {"train"},
     {"cli"},

@@ -8,6 +8,7 @@ from typing import Any
 
 from onward.config import RunConfig
 from onward.manifest import BundleManifest, Measurement
+from onward.training_rows import training_rows
 
 _PROTOCOLS = {
     "last": "`last`: the last event of each user is the test, the one before it the validation",
@@ -24,7 +25,7 @@ def model_card(manifest: BundleManifest, config: RunConfig) -> str:
         "Given what a user did, oldest first, it ranks what comes next. It needs a history, not a known user.",
         "## Trained on\n\n" + _data(manifest),
         "## Measured\n\n" + _metrics(manifest),
-        "## Training\n\n" + _table({**manifest.training, "seed": config.seed}),
+        "## Training\n\n" + _table({**_rows(config), **manifest.training, "seed": config.seed}),
         "## Settings\n\n" + _table({key: value for key, value in config.model.items() if key != "name"}),
         "## Privacy\n\n" + _privacy(manifest),
         "## Use\n\n" + _use(),
@@ -49,6 +50,13 @@ def _data(manifest: BundleManifest) -> str:
     )
     facts["items of the history"] = "may be recommended again" if manifest.seen == "include" else "aren't recommended"
     return _table(facts)
+
+
+def _rows(config: RunConfig) -> dict[str, str]:
+    rows = training_rows(config)
+    if rows is None:
+        return {}
+    return {"windows": rows.windows, "augmentation": rows.augmentation, "contrast": rows.contrast}
 
 
 def _metrics(manifest: BundleManifest) -> str:

@@ -12,7 +12,7 @@ from evaluation_helpers import write_run
 from report_helpers import EVIL, evil_comparison, make_comparison, make_runs
 
 from onward.cli.main import app
-from onward.config import RunConfig
+from onward.config import RunConfig, TrainConfig, apply_settings
 from onward.data.dataset import open_dataset
 from onward.errors import FormatError, OutputError
 from onward.evaluate import report_parts as parts
@@ -258,6 +258,10 @@ def test_the_train_command_says_what_was_changed(tmp_path: Path) -> None:
     )
     neural = train_command("r", RunConfig.parse({"train": {"epochs": 7}, "model": {"name": "gru"}}), "data")
     assert neural.endswith("--set train.epochs=7")
+    changed = {"train": {"augment": ["crop", "drop"], "windows": "prefix"}, "model": {"name": "gru"}}
+    augmented = shlex.split(train_command("r", RunConfig.parse(changed), "data"))
+    values = apply_settings({}, [word for word in augmented if word.startswith("train.")])
+    assert TrainConfig.parse(values["train"]) == RunConfig.parse(changed).train
 
 
 @pytest.mark.parametrize(

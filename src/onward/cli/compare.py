@@ -62,6 +62,8 @@ def print_comparison(result: Comparison, report: Path | None) -> None:
         f"{first.requests:,} requests of {first.users:,} users"
     )
     out.print(_table(result, wide=out.width >= 110))
+    for made, labels in result.by_training_rows.items():
+        out.print(f"training rows: {made} ({', '.join(labels)})")
     others = len(result.rows) - 1
     if others:
         adjusted = f", adjusted for {others} tests (Holm)" if others > 1 else ""

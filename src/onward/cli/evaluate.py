@@ -152,6 +152,8 @@ def _notes(result: Evaluation) -> list[str]:
         f"candidates: {protocol['candidate_items']:,} items seen in training; "
         f"{counts['empty_histories']:,} empty histories; {counts['too_short_users']:,} users too short to predict",
     ]
+    if result.training_rows is not None:
+        notes.append(f"training rows: {result.training_rows.text}")
     if protocol["refit"]:
         notes.append("refit: trained on training + validation")
     if protocol["external"]:

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import PrivateAttr
 
 from onward.bundle import bundle_folder, load_bundle, read_manifest
+from onward.config import RunConfig, read_toml
 from onward.data.dataset import open_dataset
 from onward.errors import ConfigError, FormatError, unknown
 from onward.evaluate.bootstrap import holm, paired_tests
@@ -21,6 +22,7 @@ from onward.evaluate.results import Estimate, Evaluation, read_evaluation
 from onward.manifest import BundleManifest
 from onward.payload import Payload
 from onward.runs import read_metrics
+from onward.training_rows import TrainingRows, training_rows
 
 FORMAT: Literal["onward.comparison/1"] = "onward.comparison/1"
 OnModel = Callable[[str], Progress | None]
@@ -36,6 +38,8 @@ class Row(Payload):
     """The run or bundle, as given."""
     training: dict[str, Any]
     """Facts of its training from the manifest: `seconds`, `parameters`, `best_epoch`..."""
+    training_rows: TrainingRows | None = None
+    """How the rows that it trained on were made; None for a model that is fitted in one call."""
     events_per_second: float | None
     """Median training speed; None for a model that is fitted in one call."""
     evaluation: Evaluation
@@ -87,6 +91,15 @@ class Comparison(Payload):
         """Label -> the lines of the run's metrics.jsonl; empty for a bundle."""
         return self._curves
 
+    @property
+    def by_training_rows(self) -> dict[str, list[str]]:
+        """How training rows were made, in one line -> labels of the models that trained on such."""
+        found: dict[str, list[str]] = {}
+        for row in self.rows:
+            if row.training_rows is not None:
+                found.setdefault(row.training_rows.text, []).append(row.label)
+        return found
+
     def test(self, label: str, metric: str) -> Difference | None:
         """The test of a row's metric against the baseline; None for the baseline itself."""
         return next((test for test in self.tests if (test.label, test.metric) == (label, metric)), None)
@@ -136,6 +149,7 @@ def compare(
             label=label,
             path=str(path),
             training=manifest.training,
+            training_rows=training_rows(RunConfig.parse(read_toml(bundle_folder(path) / "config.toml"))),
             events_per_second=_speed(curves[label]),
             evaluation=result,
         )

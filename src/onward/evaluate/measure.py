@@ -21,6 +21,7 @@ from onward.evaluate.options import Options
 from onward.evaluate.ranking import Ranks
 from onward.evaluate.results import Estimate, Evaluation, SliceRow
 from onward.evaluate.validate import target_interests
+from onward.training_rows import training_rows
 
 Block = tuple[Floats, Statistic]
 
@@ -83,6 +84,7 @@ def measure(
         weights=answers.bundle.manifest.files["weights.safetensors"],
         part=part,
         protocol=dict(protocol),
+        training_rows=training_rows(answers.bundle.config),
         users=len(users),
         requests=len(ranks),
         metrics=named,

@@ -129,7 +129,7 @@ def train_command(path: str, config: RunConfig, dataset: str, timed: bool = True
         changed.append(f"split.request_time={told}")
     cls = model_class(name)
     if cls.traits.trainable:
-        changed += _changed("train", config.train.model_dump(), TrainConfig(windows=cls.traits.windows[0]))
+        changed += _changed("train", config.train.model_dump(mode="json"), TrainConfig(windows=cls.traits.windows[0]))
     own = {key: value for key, value in config.model.items() if key != "name"}
     changed += _changed("model", own, cls.Config())
     for setting in changed:

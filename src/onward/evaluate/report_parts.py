@@ -219,6 +219,14 @@ def counts(rows: Sequence[Row]) -> list[dict[str, Any]]:
     ]
 
 
+def training_rows(row: Row) -> list[str]:
+    """Windows, augmentation and contrast of a model's training rows."""
+    if row.training_rows is None:
+        return ["whole histories, fitted in one call", "none", "none"]
+    made = row.training_rows
+    return [made.windows, made.augmentation, made.contrast]
+
+
 PROTOCOL_NOTES = {
     "split": "How training and test were divided.",
     "refit": "Whether the models were trained again on training and validation together.",

@@ -80,6 +80,7 @@ def _panel(comparison: Comparison, facts: Mapping[str, RunFacts], series: Mappin
                 "fitted": row.training.get("best_epoch") is None,
                 "curve": curves[row.label],
                 "settings": facts[row.path].settings,
+                "rows": parts.training_rows(row),
             }
             for index, row in enumerate(rows)
         ],

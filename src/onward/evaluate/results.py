@@ -20,6 +20,7 @@ from onward.data.dataset import check_format
 from onward.errors import FormatError
 from onward.files import atomic_folder
 from onward.payload import Payload
+from onward.training_rows import TrainingRows
 
 FORMAT: Literal["onward.evaluation/1"] = "onward.evaluation/1"
 
@@ -61,6 +62,8 @@ class Evaluation(Payload):
     """Which part was predicted."""
     protocol: dict[str, Any]
     """Everything that decides what the numbers mean; two evaluations compare only when these are equal."""
+    training_rows: TrainingRows | None = None
+    """How the rows that the model trained on were made; None for a model that is fitted in one call."""
     users: int
     """Users with a request."""
     requests: int

@@ -55,6 +55,8 @@ class ModelEntry(Payload):
     """Whether the times of events count."""
     cost: Cost | None
     """What it costs at its default settings; null for a static model."""
+    windows: list[str]
+    """How histories may be cut to train it (train.windows), the default first; empty for a static model."""
     settings: list[Setting]
     """Its settings."""
 
@@ -91,6 +93,7 @@ def describe_model(name: str) -> ModelEntry:
         max_items=traits.max_items,
         timed=traits.timed,
         cost=default_cost(cls) if issubclass(cls, SequenceModel) else None,
+        windows=list(traits.windows) if traits.trainable else [],
         settings=describe_settings(cls.Config),
     )
 
