@@ -5,6 +5,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 DEMO ?=
 PYTEST ?=
+BENCH ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,21 +13,22 @@ STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install -qq
 
 .DEFAULT_GOAL := help
-.PHONY: help install data demo test test-all check format bench clean
+.PHONY: help install data demo test test-all check format bench bench-small bench-peers clean
 
 help:
 	@echo "make demo       the whole path on MovieLens-100K: prepare, train, compare, recommend (about five minutes)"
 	@echo "make test       the tests"
 	@echo "make test-all   the tests with full counts, as CI runs them"
 	@echo "make check      ruff, mypy --strict, the direction of imports"
-	@echo "make bench      the small benchmarks"
+	@echo "make bench      the benchmarks: the small ones, then Onward against its peers (bench-small, bench-peers)"
 	@echo "make format     format the code"
 	@echo "make install    only create .venv and install into it"
-	@echo "make clean      remove .venv and what tools left behind"
+	@echo "make clean      remove .venv, .bench and what tools left behind"
 	@echo ""
 	@echo "PYTHON=python3.12   another interpreter (now: $(PYTHON))"
 	@echo "TORCH='torch==X.Y'  another PyTorch, before .venv exists (now: $(TORCH))"
 	@echo "PYTEST='-k split'   options for pytest           DEMO='--quick'   options for the demo"
+	@echo "BENCH='--data FILE' options for bench-peers (bench/README.md)"
 
 install: $(STAMP)
 
@@ -69,13 +71,19 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_import_direction.py
 
-bench: $(STAMP)
+bench: bench-small bench-peers
+
+bench-small: $(STAMP)
 	$(BIN)/python bench/imports.py
 	$(BIN)/python bench/prepare.py 1000000
+
+# Each peer gets an environment of its own under .bench, made once.
+bench-peers: $(STAMP)
+	$(BIN)/python bench/peers/run.py --torch '$(TORCH)' $(BENCH)
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis
