@@ -38,6 +38,7 @@ done = train(sys.argv[1], "sasrec", folder, protocol="last", settings=settings, 
 seconds = time.perf_counter() - begin
 peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
 print(json.dumps({
+    "catalog": json.loads((folder / "model" / "manifest.json").read_text())["items"],
     "loss": done.config.model["loss"],
     "batch": done.config.train.batch_tokens,
     "parameters": done.parameters,
@@ -53,6 +54,7 @@ class Row(TypedDict):
     """One training."""
 
     items: int
+    catalog: int
     loss: str
     batch: int
     parameters: int
@@ -77,11 +79,16 @@ def generate(path: Path, events: int, items: int) -> None:
     step[jumps] = random.integers(0, groups, int(jumps.sum()))
     group = np.cumsum(step, axis=1) % groups
     share = np.cumsum(1 / np.arange(1, GROUP + 1))
-    within = np.searchsorted(share / share[-1], random.random(shape))
+    within = np.searchsorted(share / share[-1], random.random(events // LENGTH * LENGTH))
+    # a group's first events take each of its items once, so that the catalog is as large as it can be
+    by_group = np.argsort(group, axis=None, kind="stable")
+    begins = np.searchsorted(group.ravel()[by_group], np.arange(groups))
+    place = np.arange(len(by_group)) - begins[group.ravel()[by_group]]
+    within[by_group[place < GROUP]] = place[place < GROUP]
     frame = pl.DataFrame(
         {
             "user": np.repeat(np.arange(users), LENGTH),
-            "item": (group * GROUP + within).ravel(),
+            "item": group.ravel() * GROUP + within,
             "time": (1_600_000_000 + np.arange(LENGTH) * 3600 + random.integers(0, 3600, (users, 1))).ravel(),
         }
     )
@@ -118,7 +125,7 @@ def show(row: Row) -> str:
     """A row of the table."""
     step = 1000 * row["batch"] / row["speed"]
     return (
-        f"| {row['items']:,} | {row['loss']} | {row['parameters']:,} | {step:.1f} | {row['speed']:,.0f} "
+        f"| {row['catalog']:,} | {row['loss']} | {row['parameters']:,} | {step:.1f} | {row['speed']:,.0f} "
         f"| {row['training']:,.0f} | {row['seconds']:,.0f} | {row['gib']:.2f} | {row['ndcg']:.4f} |"
     )
 
@@ -134,6 +141,16 @@ def bars(rows: list[Row]) -> list[tuple[str, bool]]:
             met = share >= BAR_SHARE
             found.append((f"a million items at {BAR_SHARE:.0%} of ten thousand's speed or more: {share:.0%}", met))
     return found
+
+
+def remember(events: int, items: int, measured: list[Row]) -> list[Row]:
+    """Put the rows of one size among those of the others, in .bench/growth.json."""
+    path = HERE.parent / ".bench" / "growth.json"
+    path.parent.mkdir(exist_ok=True)
+    known = json.loads(path.read_text()) if path.is_file() else {}
+    known.setdefault(str(events), {})[str(items)] = measured
+    path.write_text(json.dumps(known, indent=1))
+    return [row for _, rows in sorted(known[str(events)].items(), key=lambda pair: int(pair[0])) for row in rows]
 
 
 def own_loss(items: int) -> str:
@@ -183,18 +200,18 @@ def plot(rows: list[Row], path: Path) -> None:
 
 
 def main() -> int:
-    """Measure every size, smallest first; writes after each, so that a stopped run leaves what it has."""
+    """Measure every size, smallest first; writes after each. Sizes measured before with as many events stay."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=10_000_000)
     parser.add_argument("--items", type=int, nargs="+", default=[10**power for power in range(3, 8)])
     parser.add_argument("--exact", type=int, default=10_000)
     parser.add_argument("--set", nargs="*", default=[])
     given = parser.parse_args()
-    rows: list[Row] = []
     for items in given.items:
         own = own_loss(items)
         others = [loss for loss in ("cross_entropy", "sampled_softmax") if loss != own and items <= given.exact]
-        rows += measure(given.events, items, [own, *others], given.set)
+        measured = measure(given.events, items, [own, *others], given.set)
+        rows = remember(given.events, items, measured)
         write(rows, given.events)
     return int(not all(met for _, met in bars(rows)))
 

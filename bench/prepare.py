@@ -14,8 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-BAR_SECONDS, BAR_GIB = 60.0, 4.0
-"""For ten million events on two cores; seconds grow with the events, and 100 million may take 8 GiB."""
+BAR_SECONDS, BAR_GIB, BAR_SPEED = 60.0, 4.0, 400_000
+"""For ten million events on two cores; more may take longer at this many events a second, and 8 GiB."""
 
 CHILD = """
 import json, resource, sys, time
@@ -55,7 +55,7 @@ def main(events: int, kinds: list[str]) -> int:
             generate(path, events)
             command = [sys.executable, "-c", CHILD, str(path), str(Path(folder) / "dataset")]
             done = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-            bar = BAR_SECONDS * max(1.0, events / 1e7), BAR_GIB if events <= 10_000_000 else 2 * BAR_GIB
+            bar = max(BAR_SECONDS, events / BAR_SPEED), BAR_GIB if events <= 10_000_000 else 2 * BAR_GIB
             over = done["seconds"] > bar[0] or done["gib"] > bar[1]
             failed |= over
             print(
