@@ -120,6 +120,11 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def is_busy() -> bool:
+    """Whether other work takes more than a quarter of the cores, by the load of the last minute."""
+    return hasattr(os, "getloadavg") and os.getloadavg()[0] > 0.25 * usable_cores()
+
+
 def memory_total(limit: Path = Path("/sys/fs/cgroup/memory.max")) -> int | None:
     """Bytes of memory, or of the container's limit where that is less; None where the system doesn't say."""
     if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:

@@ -9,8 +9,17 @@ import pytest
 
 from onward import machine
 from onward.cli.main import main
+from onward.preferences import preferences, remember
+from onward.train import calibrate
 
 CPU = "processor\t: 0\nmodel name\t: Fast Chip 9\nflags\t\t: fpu avx512f avx512_bf16 amx_bf16 avx512_bf16x\n"
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(calibrate, "REPEATS", 1)
+    monkeypatch.setattr(calibrate, "ROWS", 256)
 
 
 def test_json_holds_the_facts(capsys: pytest.CaptureFixture[str]) -> None:
@@ -26,7 +35,7 @@ def test_json_holds_the_facts(capsys: pytest.CaptureFixture[str]) -> None:
 def test_text_names_everything(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor"]) == 0
     text = capsys.readouterr().out
-    for word in ("processor", "memory", "torch", "bf16", "GPU", "cache", "TensorBoard"):
+    for word in ("processor", "softmax", "memory", "torch", "bf16", "GPU", "cache", "TensorBoard"):
         assert word in text
 
 
@@ -60,3 +69,44 @@ def test_an_extra_that_is_not_installed_has_its_command(monkeypatch: pytest.Monk
     by_name = {extra.name: extra for extra in machine.extras()}
     assert by_name["mf"].installed is False
     assert by_name["mf"].install.endswith("-m pip install 'onward[mf]'")
+
+
+def test_what_was_measured_is_remembered_unless_the_machine_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not preferences().measured
+    monkeypatch.setattr(calibrate, "is_busy", lambda: True)
+    assert main(["doctor"]) == 0
+    assert not preferences().measured
+    monkeypatch.setattr(calibrate, "is_busy", lambda: False)
+    assert main(["doctor"]) == 0
+    kept = preferences()
+    assert kept.measured
+    assert kept.threads == 1  # of the one that conftest leaves
+    speeds = kept.events_per_second
+    best = max((name for name in speeds if "rows" in name), key=lambda name: speeds[name])
+    assert best == f"{kept.softmax}, {kept.chunk_rows} rows"
+
+
+def test_a_measurement_of_another_machine_does_not_count() -> None:
+    remember(preferences().model_copy(update={"measured": True, "machine": "Other Chip, 3 cores", "chunk_rows": 7}))
+    assert not preferences().measured
+    assert preferences().chunk_rows != 7
+
+
+def test_a_damaged_measurement_does_not_count(tmp_path: Path) -> None:
+    remember(preferences())
+    file = next((tmp_path / "cache" / "onward").glob("preferences.json"))
+    file.write_text("{")
+    assert not preferences().measured
+
+
+def test_training_goes_by_what_was_measured(tmp_path: Path) -> None:
+    from onward.data.prepare import prepare
+    from onward.train.run import train
+
+    log = tmp_path / "log.csv"
+    log.write_text("user,item,time\n" + "".join(f"u{i % 9},i{i % 7},{i}\n" for i in range(90)))
+    data = prepare(log, tmp_path / "data")
+    for softmax in ("float32", "bfloat16"):
+        remember(preferences().model_copy(update={"measured": True, "softmax": softmax}))
+        run = train(data, "sasrec", tmp_path / softmax, settings=["train.epochs=1", "model.width=8"], progress=False)
+        assert run.config.model["softmax"] == softmax

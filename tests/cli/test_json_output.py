@@ -23,7 +23,7 @@ PAYLOADS = {
     "data.describe": "onward.data.describe:Description",
     "data.get": "onward.cli.data_get:Fetched",
     "data.list": "onward.cli.data_list:KnownDatasets",
-    "doctor": "onward.machine:Machine",
+    "doctor": "onward.train.calibrate:Doctor",
     "error": "onward.payload:Failure",
     "evaluation": "onward.evaluate.results:Evaluation",
     "export": "onward.cli.export:Exported",

@@ -28,7 +28,8 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _mean_loss(model: torch.nn.Module, batches: TrainingBatches) -> float:
     """Over all targets of an epoch."""
-    losses = [(model.loss(batch).item(), float(batch.target_weights.sum())) for batch in map(batches.batch, batches.epoch(0))]
+    epoch = map(batches.batch, batches.epoch(0))
+    losses = [(model.loss(batch).item(), float(batch.target_weights.sum())) for batch in epoch]
     return sum(loss * weight for loss, weight in losses) / sum(weight for _, weight in losses)
 
 

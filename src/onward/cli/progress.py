@@ -11,9 +11,16 @@ from onward.cli.common import console
 @contextmanager
 def ranking_progress(what: str) -> Iterator[Callable[[int, int], None]]:
     """Show the requests ranked; gives the function to call with (done, in all). Gone when finished."""
+    with steps_progress(f"ranking {what}") as report:
+        yield report
+
+
+@contextmanager
+def steps_progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show how much of something is done; gives the function to call with (done, in all). Gone when finished."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("ranking {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     out = console(error=True)
     with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bar:
         task = bar.add_task(what, total=None)

@@ -21,8 +21,8 @@ from onward.threads import team
 Progress = Callable[[int, int], None]
 """Called with (requests done, requests in all), from any thread."""
 OnScores = Callable[[Ints, Tensor], None]
-"""Called with the row numbers of each chunk's requests and their (rows, V + 1) scores, -inf for what isn't allowed; from
-any thread."""
+"""Called from any thread with the row numbers of a chunk's requests and their (rows, V + 1) scores, -inf for what isn't
+allowed."""
 _BLOCK = 250_000
 """Scores that stay in the processor's cache while they are compared with one target after the other (1 MB)."""
 

@@ -33,8 +33,8 @@ MAX_THREADS = 64
 class ModelConfig(Config):
     """Base of every model's settings: what to learn, never how to run."""
 
-    def resolved(self, n_items: int) -> Self:
-        """The same settings with what depends on the size of the catalog filled in."""
+    def resolved(self, n_items: int, bfloat16: bool = False) -> Self:
+        """The same settings with what depends on the catalog's size, and on the machine, filled in."""
         return self
 
 

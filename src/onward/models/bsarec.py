@@ -29,7 +29,7 @@ from torch.nn import functional as F
 
 from onward.models.base import Traits
 from onward.models.noise import dropout
-from onward.models.sasrec import Block, SASRec, SASRecConfig
+from onward.models.sasrec import Block, SASRec, SASRecConfig, at_steps
 from onward.models.sequence import Rows
 
 
@@ -53,11 +53,15 @@ class FrequencyBlock(Block):
         self.filter_norm = nn.LayerNorm(config.width)
         self.gain = nn.Parameter(torch.ones(config.width))
 
-    def forward(self, x_BLD: Tensor, waves_BLK: Tensor) -> Tensor:  # type: ignore[override]
-        """(B, L, D), and the low waves of each row (`low_waves`), to (B, L, D)."""
-        low_BLD = waves_BLK @ (waves_BLK.mT @ x_BLD)
+    def forward(  # type: ignore[override]
+        self, x_BLD: Tensor, waves_BLK: Tensor, seen: Tensor | None = None, asked: Tensor | None = None
+    ) -> Tensor:
+        """(B, L, D), and the low waves of each row (`low_waves`), to (B, L, D); `seen` and `asked` as in `Block`."""
+        mixed_BLD = self._drop(self._attend(x_BLD, seen, asked))
+        low_BLD = at_steps(waves_BLK, asked) @ (waves_BLK.mT @ x_BLD)
+        x_BLD = at_steps(x_BLD, asked)
+        attended = self.attention_norm(x_BLD + mixed_BLD)
         filtered = self.filter_norm(x_BLD + self._drop(low_BLD + self.gain.square() * (x_BLD - low_BLD)))
-        attended = self.attention_norm(x_BLD + self._drop(self._attend(x_BLD)))
         mixed = self.alpha * filtered + (1 - self.alpha) * attended
         out: Tensor = self.forward_norm(mixed + self._drop(self.narrow(F.gelu(self.widen(mixed)))))
         return out
@@ -74,15 +78,26 @@ class BSARec(SASRec):
 
     def encode(self, inputs_BLD: Tensor, rows: Rows) -> Tensor:
         """(B, L, D) states; each may depend on its whole row, and on nothing after the row's length."""
+        x_BLD, waves_BLK = self._begin(inputs_BLD, rows)
+        for block in self.blocks:
+            x_BLD = block(x_BLD, waves_BLK)
+        return x_BLD
+
+    def _newest(self, inputs_BLD: Tensor, rows: Rows, newest_B: Tensor) -> Tensor:
+        x_BLD, waves_BLK = self._begin(inputs_BLD, rows)
+        for block in self.blocks[:-1]:
+            x_BLD = block(x_BLD, waves_BLK)
+        seen = None if rows.full else rows.real[:, None, None, :]
+        states_B1D: Tensor = self.blocks[-1](x_BLD, waves_BLK, seen, newest_B)
+        return states_B1D
+
+    def _begin(self, inputs_BLD: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
+        """(B, L, D) what the first block reads, and (B, L, K) the low waves of the rows."""
         length = inputs_BLD.shape[1]
         age_BL = rows.lengths[:, None] - 1 - torch.arange(length, device=inputs_BLD.device)
         x_BLD = self.norm(inputs_BLD + self.position[age_BL.clamp(min=0)])
         x_BLD = dropout(x_BLD, self.config.dropout, self.training)
-        waves_BLK = low_waves(rows.lengths, length, self.config.cutoff).to(x_BLD.dtype)
-        for block in self.blocks:
-            x_BLD = block(x_BLD, waves_BLK)
-        states_BLD: Tensor = x_BLD
-        return states_BLD
+        return x_BLD, low_waves(rows.lengths, length, self.config.cutoff).to(x_BLD.dtype)
 
 
 def low_waves(lengths: Tensor, longest: int, cutoff: int) -> Tensor:

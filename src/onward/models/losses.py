@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-CHUNK_ROWS = 256
-"""Rows whose logits over the whole catalog are held at once."""
+from onward.preferences import CHUNK_ROWS
 
 
 def full_softmax(
@@ -23,6 +22,7 @@ def full_softmax(
     targets: Tensor,
     weights: Tensor,
     precision: torch.dtype = torch.float32,
+    chunk_rows: int = CHUNK_ROWS,
 ) -> Tensor:
     """Cross-entropy over the whole catalog, without ever holding (N, V) logits.
 
@@ -30,10 +30,11 @@ def full_softmax(
         states: (N, D). table: (V, D). bias: (V,). targets: (N,) int64 rows of the table. weights: (N,).
         precision: of the logits and their matrix products; sums over chunks and all gradients given back keep the
             precision of the arguments.
+        chunk_rows: rows whose logits are held at once.
     """
     if states.shape[1] != table.shape[1]:
         raise ValueError(f"states are {states.shape[1]} wide and the item table is {table.shape[1]}")
-    loss: Tensor = _ChunkedSoftmax.apply(states, table, bias, targets, weights, precision)  # type: ignore[no-untyped-call]
+    loss: Tensor = _ChunkedSoftmax.apply(states, table, bias, targets, weights, precision, chunk_rows)  # type: ignore[no-untyped-call]
     return loss
 
 
@@ -49,6 +50,7 @@ class _ChunkedSoftmax(torch.autograd.Function):
         targets: Tensor,
         weights: Tensor,
         precision: torch.dtype,
+        chunk_rows: int,
     ) -> Tensor:
         precision = precision if states.dtype == torch.float32 else states.dtype
         scale = weights / weights.sum()
@@ -57,9 +59,9 @@ class _ChunkedSoftmax(torch.autograd.Function):
         low_weighted = torch.cat([states * scale[:, None], scale[:, None]], 1).to(precision).T.contiguous()
         at_target, grad_states = torch.empty_like(scale), torch.empty_like(states)
         grad_output = states.new_zeros(table.shape[1] + 1, len(table))
-        buffers = low_states.new_empty(2, min(CHUNK_ROWS, len(states)), len(table))
-        for first in range(0, len(states), CHUNK_ROWS):
-            rows = slice(first, first + CHUNK_ROWS)
+        buffers = low_states.new_empty(2, min(chunk_rows, len(states)), len(table))
+        for first in range(0, len(states), chunk_rows):
+            rows = slice(first, first + chunk_rows)
             state = low_states[rows]
             logits, probabilities = buffers[0, : len(state)], buffers[1, : len(state)]
             torch.addmm(low_bias, state, low_table.T, out=logits)
@@ -77,9 +79,9 @@ class _ChunkedSoftmax(torch.autograd.Function):
         return loss
 
     @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         grad_states, grad_table, grad_bias = ctx.saved_tensors
-        return grad_states * grad_output, grad_table * grad_output, grad_bias * grad_output, None, None, None
+        return grad_states * grad_output, grad_table * grad_output, grad_bias * grad_output, None, None, None, None
 
 
 def supervised_contrastive(states: Tensor, labels: Tensor, temperature: float) -> Tensor:

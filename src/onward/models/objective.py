@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from onward.data.negatives import NegativeSampler
 from onward.models import losses, noise, sampled_losses
 from onward.models.base import ModelConfig
+from onward.preferences import CHUNK_ROWS
 
 Loss = Literal["auto", "cross_entropy", "sampled_softmax", "bce", "gbce", "bpr", "bpr_max", "mse"]
 EXACT_ITEMS = 50_000
@@ -29,8 +30,9 @@ class ObjectiveConfig(ModelConfig):
     loss: Loss = "auto"
     """What is minimised. `auto`: cross_entropy, above 50,000 items sampled_softmax, whose cost is not the catalog's.
     `mse` learns the interest in [0, 1] from the value column instead of ranking."""
-    softmax: Literal["float32", "bfloat16"] = "float32"
-    """Precision of `cross_entropy`'s matrix products in training; bfloat16 is faster where the processor has it."""
+    softmax: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Precision of `cross_entropy`'s matrix products in training. `auto`: bfloat16 where the machine is faster with it
+    (onward doctor measures)."""
     negatives: int = Field(256, ge=1)
     """Negatives drawn for a batch, for the losses that need them."""
     negatives_power: float = Field(0.0, ge=0, le=1)
@@ -42,17 +44,17 @@ class ObjectiveConfig(ModelConfig):
     bpr_max_regularization: float = Field(1.0, ge=0)
     """For bpr_max: weight of the squared scores of negatives."""
 
-    def resolved(self, n_items: int) -> Self:
-        """The same settings with `auto` replaced by what it means for a catalog."""
-        if self.loss != "auto":
-            return self
-        return self.model_copy(update={"loss": "cross_entropy" if n_items <= EXACT_ITEMS else "sampled_softmax"})
-
     contrastive: float = Field(0.0, ge=0)
     """Weight of a term that pulls together the states of two views of a row, and of rows with the same next item; views
     differ by dropout, and by train.augment where it is set. 0: none."""
     temperature: float = Field(0.1, gt=0)
     """For contrastive: cosines of states are divided by this."""
+
+    def resolved(self, n_items: int, bfloat16: bool = False) -> Self:
+        """The same settings with `auto` replaced by what it means for a catalog and a machine."""
+        loss = "cross_entropy" if n_items <= EXACT_ITEMS else "sampled_softmax"
+        means = {"loss": loss, "softmax": "bfloat16" if bfloat16 else "float32"}
+        return self.model_copy(update={name: value for name, value in means.items() if getattr(self, name) == "auto"})
 
     @property
     def touches_rows(self) -> bool:
@@ -68,16 +70,18 @@ def ranking_loss(
     bias: Tensor,
     sampler: NegativeSampler,
     config: ObjectiveConfig,
+    chunk_rows: int = CHUNK_ROWS,
 ) -> Tensor:
     """The configured loss that ranks the target above other items, a scalar.
 
     Args:
         states: (T, D). targets: (T,) int64 items. weights: (T,).
         table: (V + 1, D) item vectors that states are scored against; row 0 is padding. bias: (V + 1,).
+        chunk_rows: for `cross_entropy`, rows whose logits are held at once.
     """
     if config.loss == "cross_entropy":
-        precision = getattr(torch, config.softmax)
-        return losses.full_softmax(states, table[1:], bias[1:], targets - 1, weights, precision)
+        precision = torch.bfloat16 if config.softmax == "bfloat16" else torch.float32
+        return losses.full_softmax(states, table[1:], bias[1:], targets - 1, weights, precision, chunk_rows)
     positive = item_logits(states, targets, table, bias)
     shared = targets if config.negatives_in_batch else None
     negatives = sampler.draw(config.negatives, shared, noise.generator()).to(targets.device)

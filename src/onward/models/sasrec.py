@@ -121,17 +121,21 @@ class SASRec(SequenceModel):
 
     def answer_states(self, batch: Batch, places: Tensor) -> Tensor:
         """Where only each row's newest step is asked for, the last block's work is done for that one alone."""
-        if len(places) > len(batch.lengths) or not self.traits.causal:
+        if len(places) > len(batch.lengths):
             return super().answer_states(batch, places)
         rows = Rows(batch)
-        x_BLD = self._placed(rows.padded(self._vectors(batch)))
+        newest_B = torch.arange(len(places), device=places.device) * rows.real.shape[1] + rows.lengths - 1
+        row_n = torch.bucketize(places, rows.lengths.cumsum(0), right=True)
+        return self._newest(rows.padded(self._vectors(batch)), rows, newest_B).squeeze(1).index_select(0, row_n)
+
+    def _newest(self, inputs_BLD: Tensor, rows: Rows, newest_B: Tensor) -> Tensor:
+        """(B, 1, D) state of one step of each row, at these places among the B x L."""
+        x_BLD = self._placed(inputs_BLD)
         for block in self.blocks[:-1]:
             x_BLD = block(x_BLD)
         seen = None if rows.full else rows.real[:, None, None, :]
-        row_n = torch.bucketize(places, rows.lengths.cumsum(0), right=True)
-        newest_B = torch.arange(len(places), device=places.device) * rows.real.shape[1] + rows.lengths - 1
-        states_BD: Tensor = self.norm(self.blocks[-1](x_BLD, seen, newest_B)).squeeze(1)
-        return states_BD.index_select(0, row_n)
+        states_B1D: Tensor = self.norm(self.blocks[-1](x_BLD, seen, newest_B))
+        return states_B1D
 
     def _placed(self, inputs_BLD: Tensor) -> Tensor:
         """Item vectors with their positions."""

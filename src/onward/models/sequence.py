@@ -23,6 +23,7 @@ from onward.models import losses
 from onward.models.base import Items, Recommender
 from onward.models.objective import ObjectiveConfig, item_logits, ranking_loss
 from onward.models.windows import RequestWindows
+from onward.preferences import CHUNK_ROWS
 
 ENCODE_STEPS = {True: 8_192, False: 131_072}
 """Steps encoded at once on a processor, whose cache then holds them, and on a GPU."""
@@ -127,6 +128,7 @@ class SequenceModel(nn.Module, Recommender):
     input: nn.Module
     output: ItemVectors | None
     value_bounds: Tensor
+    chunk_rows: int = CHUNK_ROWS
 
     def __init__(self, config: SequenceConfig, items: Items) -> None:
         nn.Module.__init__(self)
@@ -204,26 +206,29 @@ class SequenceModel(nn.Module, Recommender):
 
     def loss(self, batch: Batch) -> Tensor:
         """The configured loss of a batch, a scalar."""
-        states_ND = self.states(batch)
-        loss = self._loss_at(batch.at_targets(states_ND), batch)
+        places = batch.target_steps
+        states_TD = self.states(batch) if places is None else self.answer_states(batch, places)
+        loss = self._loss_at(states_TD, batch)
         if self.config.contrastive > 0:
-            loss = loss + self.config.contrastive * self._contrast(states_ND, batch)
+            loss = loss + self.config.contrastive * self._contrast(states_TD, batch)
         return loss
 
-    def _contrast(self, states_ND: Tensor, batch: Batch) -> Tensor:
-        """The contrastive term of each row's newest state and that of its second view."""
+    def _contrast(self, states_TD: Tensor, batch: Batch) -> Tensor:
+        """The contrastive term of each row's newest state and that of its second view; steps are events."""
         view = batch if batch.view is None else batch.view
-        newest_B = batch.lengths.cumsum(0) - 1
-        both = torch.cat([states_ND[newest_B], self.states(view)[view.lengths.cumsum(0) - 1]])
-        targets_B = batch.targets[newest_B] if batch.target_steps is None else batch.targets
+        states_BD, targets_B = states_TD, batch.targets
+        if batch.target_steps is None:
+            newest_B = batch.lengths.cumsum(0) - 1
+            states_BD, targets_B = states_TD[newest_B], targets_B[newest_B]
+        both = torch.cat([states_BD, self.answer_states(view, view.lengths.cumsum(0) - 1)])
         return losses.supervised_contrastive(both, targets_B.repeat(2), self.config.temperature)
 
     def _loss_at(self, states_TD: Tensor, batch: Batch) -> Tensor:
         """The configured loss of states that each predict one target of a batch."""
         if self.config.loss == "mse":
             return self._value_loss(states_TD, batch)
-        table, bias = self._table(), self.output_bias
-        return ranking_loss(states_TD, batch.targets, batch.target_weights, table, bias, self.sampler, self.config)
+        wanted, weights, table, bias = batch.targets, batch.target_weights, self._table(), self.output_bias
+        return ranking_loss(states_TD, wanted, weights, table, bias, self.sampler, self.config, self.chunk_rows)
 
     def _value_loss(self, states_TD: Tensor, batch: Batch) -> Tensor:
         """How far the interest in each target is from its event's value."""

@@ -20,10 +20,14 @@ from onward.files import atomic_folder, check_target
 from onward.models.base import Recommender, build, make_items
 from onward.models.registry import model_class
 from onward.models.sequence import SequenceModel
+from onward.preferences import apply_threads, preferences
 from onward.train.augmentation import check_augmentation
 from onward.train.display import Display
 from onward.train.loop import train_model
 from onward.train.tracking import Tracker
+
+GPU_CHUNK_ROWS = 8192
+"""Rows of logits over the catalog that keep a GPU busy (not measured on one)."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,7 @@ def _resolve(
         raise ConfigError("which model? none was named", "for example --model sasrec; onward models lists them")
     cls = model_class(str(run.model["name"]))
     parsed = cls.Config.parse({key: value for key, value in run.model.items() if key != "name"}, "model")
-    own = parsed.resolved(data.manifest.items)
+    own = parsed.resolved(data.manifest.items, preferences().softmax == "bfloat16")
     divided = split(data.histories, run.split)
     changed = {"model": {"name": cls.name, **own.model_dump(mode="json")}, "split": divided.config}
     if cls.traits.trainable:
@@ -204,6 +208,9 @@ def _train(
 ) -> dict[str, Any]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device)
+    machine = preferences()
+    apply_threads(machine)
+    model.chunk_rows = machine.chunk_rows if device.type == "cpu" else GPU_CHUNK_ROWS
     has_validation = len(divided.valid) > 0
     with Display(f"training {model.name}", shown) as display:
         progress = train_model(
