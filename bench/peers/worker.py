@@ -25,21 +25,17 @@ class Worker:
         folder.mkdir(parents=True)
         self.library, self.log = library, folder / "output.txt"
         given = {"seed": 0, "threads": threads, **config, "folder": str(folder), "started": time.time()}
-        self.process = subprocess.Popen(
-            [
-                str(interpreter(library.environment)),
-                "-W",
-                "ignore",
-                str(HERE / "drivers" / library.driver),
-                json.dumps(given),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.log.open("w"),
-            text=True,
-            cwd=folder,
-            env=environment(library, threads),
-        )
+        python = interpreter(library.environment)
+        with self.log.open("w") as errors:
+            self.process = subprocess.Popen(
+                [str(python), "-W", "ignore", str(HERE / "drivers" / library.driver), json.dumps(given)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                cwd=folder,
+                env=environment(library, threads),
+            )
 
     def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
         """Send a command and wait for the answer, to which the work of others meanwhile is added.
@@ -63,14 +59,16 @@ class Worker:
         return {"do": do, **json.loads(line), "others": _others(before, self._cpu())}
 
     def close(self) -> None:
-        """End the process."""
+        """End the process and close its pipes."""
         assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.process.stdin.close()
         try:
             self.process.wait(10)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        self.process.stdout.close()
 
     def _failed(self, do: str, how: str) -> RuntimeError:
         tail = "".join(self.log.read_text(errors="replace").splitlines(keepends=True)[-15:])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +115,15 @@ class Onward(protocol.Driver):
     def answer(self, number: int, k: int) -> object:
         """`recommend` of the model, one request."""
         return self.model.recommend(self.requests.select(slice(number, number + 1)), k, seen="exclude")
+
+    @contextlib.contextmanager
+    def at_rest(self) -> Iterator[None]:
+        """No dropout, and PyTorch has the threads back that the loop shares out."""
+        with protocol.inference(self.model):
+            during = torch.get_num_threads()
+            torch.set_num_threads(self.config["threads"])
+            yield
+            torch.set_num_threads(during)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ load on PyTorch 2.6 and later (torch.load without weights_only=False), hence the
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -92,22 +94,23 @@ class RecBole(protocol.Driver):
 
     def evaluate(self) -> dict[str, Any]:
         """RecBole's trainer.evaluate."""
-        with protocol.inference(self.model):
-            found = self.trainer.evaluate(self.test, load_best_model=False)
+        found = self.trainer.evaluate(self.test, load_best_model=False)
         return {"users": len(self.user), "own": dict(found)}
 
     def recommend(self, k: int) -> tuple[np.ndarray, np.ndarray]:
         """full_sort_predict and topk, batch by batch."""
-        lists = []
-        with protocol.inference(self.model):
-            for first in range(0, len(self.user), 256):
-                lists.append(self._top(slice(first, first + 256), k))
+        lists = [self._top(slice(first, first + 256), k) for first in range(0, len(self.user), 256)]
         return self.user, self.number[np.concatenate(lists)]
 
     def answer(self, number: int, k: int) -> object:
         """The same of one user."""
+        return self._top(slice(number, number + 1), k)
+
+    @contextmanager
+    def at_rest(self) -> Iterator[None]:
+        """No dropout."""
         with protocol.inference(self.model):
-            return self._top(slice(number, number + 1), k)
+            yield
 
     def _top(self, rows: slice, k: int) -> np.ndarray:
         scores = self.model.full_sort_predict(self.test.dataset[rows])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -93,8 +95,13 @@ class RecTools(protocol.Driver):
         return self._lists(self.users[number : number + 1], self.singles[number], k)
 
     def _lists(self, users: np.ndarray, dataset: Dataset, k: int) -> pd.DataFrame:
+        return self.model.recommend(users=users, dataset=dataset, k=k, filter_viewed=True)
+
+    @contextmanager
+    def at_rest(self) -> Iterator[None]:
+        """No dropout."""
         with protocol.inference(self.model.torch_model):
-            return self.model.recommend(users=users, dataset=dataset, k=k, filter_viewed=True)
+            yield
 
 
 if __name__ == "__main__":
