@@ -54,21 +54,27 @@ class Team:
     @contextmanager
     def resting(self) -> Iterator[None]:
         """Inside, PyTorch has all its threads back."""
-        torch.set_num_threads(self._all)
+        _set_threads(self._all)
         try:
             yield
         finally:
-            torch.set_num_threads(self._each)
+            _set_threads(self._each)
 
 
 @contextmanager
 def team(limit: int, small: bool = False) -> Iterator[Team]:
     """A team of at most `limit` threads; PyTorch has its own number of threads back at the end."""
     threads = Team(limit, small)
-    torch.set_num_threads(threads._each)
+    _set_threads(threads._each)
     try:
         yield threads
     finally:
         if threads._others is not None:
             threads._others.shutdown()
-        torch.set_num_threads(threads._all)
+        _set_threads(threads._all)
+
+
+def _set_threads(count: int) -> None:
+    """Setting it, even to the same number, makes oneDNN forget the kernels that it has built: a millisecond's work."""
+    if torch.get_num_threads() != count:
+        torch.set_num_threads(count)

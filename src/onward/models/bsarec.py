@@ -85,10 +85,11 @@ class BSARec(SASRec):
 
     def _newest(self, inputs_BLD: Tensor, rows: Rows, newest_B: Tensor) -> Tensor:
         x_BLD, waves_BLK = self._begin(inputs_BLD, rows)
-        for block in self.blocks[:-1]:
+        *earlier, final = self.blocks
+        for block in earlier:
             x_BLD = block(x_BLD, waves_BLK)
         seen = None if rows.full else rows.real[:, None, None, :]
-        states_B1D: Tensor = self.blocks[-1](x_BLD, waves_BLK, seen, newest_B)
+        states_B1D: Tensor = final(x_BLD, waves_BLK, seen, newest_B)
         return states_B1D
 
     def _begin(self, inputs_BLD: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:

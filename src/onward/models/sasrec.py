@@ -131,10 +131,11 @@ class SASRec(SequenceModel):
     def _newest(self, inputs_BLD: Tensor, rows: Rows, newest_B: Tensor) -> Tensor:
         """(B, 1, D) state of one step of each row, at these places among the B x L."""
         x_BLD = self._placed(inputs_BLD)
-        for block in self.blocks[:-1]:
+        *earlier, final = self.blocks
+        for block in earlier:
             x_BLD = block(x_BLD)
         seen = None if rows.full else rows.real[:, None, None, :]
-        states_B1D: Tensor = self.norm(self.blocks[-1](x_BLD, seen, newest_B))
+        states_B1D: Tensor = self.norm(final(x_BLD, seen, newest_B))
         return states_B1D
 
     def _placed(self, inputs_BLD: Tensor) -> Tensor:
