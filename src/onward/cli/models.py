@@ -43,6 +43,7 @@ def _print_all(entries: list[ModelEntry]) -> None:
     for entry in entries:
         notes = ["order matters"] if entry.ordered else []
         notes += ["times matter"] if entry.timed else []
+        notes += ["trains on prefixes, a row for every event"] if entry.windows == ["prefix"] else []
         notes += ["holds rows of users"] if entry.holds_user_rows else []
         notes += [f"at most {entry.max_items:,} items"] if entry.max_items else []
         table.add_row(f"[bold]{entry.name}[/bold]", escape(entry.about), *_cost(entry.cost), "; ".join(notes))
