@@ -25,6 +25,11 @@ class Records:
         self.path.write_text("".join(json.dumps(line) + "\n" for line in self.lines), encoding="utf-8")
         self.add(stage=stage, do="facts", **facts)
 
+    def keep_only(self, data: str) -> None:
+        """Forget everything that was measured on other data: one report is about one file."""
+        if any(line.get("data", data) != data for line in self.lines):
+            self.lines = []
+
     def add(self, **record: Any) -> None:
         """One more line."""
         self.lines.append(record)

@@ -49,6 +49,7 @@ def main(arguments: list[str]) -> int:
 def _measure(run: Run, stages: list[str], chosen: list, options: argparse.Namespace, records: Records) -> None:
     environments = {library.environment: library for library in (*settings.STATIC[::-1], *chosen[::-1])}
     installed = {name: versions(name) for name in environments}
+    records.keep_only(run.name)
     records.start("run", machine=describe_machine().model_dump(mode="json"), versions=installed)
     if "imports" in stages:
         run.imports(list(environments.values()))

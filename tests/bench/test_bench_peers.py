@@ -99,6 +99,15 @@ def test_a_stage_that_runs_again_replaces_its_records(tmp_path: Path) -> None:
     assert again.middle("value", stage="two") is None
 
 
+def test_one_file_of_records_is_about_one_data_set(tmp_path: Path) -> None:
+    records = Records(tmp_path / "a.jsonl")
+    records.start("length 200", data="ml-100k")
+    records.keep_only("ml-100k")
+    assert len(records.lines) == 1
+    records.keep_only("ml-1m_sas")
+    assert records.lines == []
+
+
 def measured(path: Path, data: str) -> Records:
     """What a run of two libraries at length 200 leaves behind: Onward ten times as fast as RePlay."""
     records = Records(path)
