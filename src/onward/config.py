@@ -97,6 +97,8 @@ class TrainConfig(Config):
     """Of the layers; where the loss samples negatives, item tables get row-wise Adagrad, whose cost is the batch's."""
     learning_rate: float = Field(2e-3, gt=0)
     """Peak step size."""
+    item_learning_rate: float = Field(0.1, gt=0)
+    """Peak step size of item tables under row-wise Adagrad, that is where the loss samples negatives."""
     schedule: Literal["constant", "cosine", "linear", "plateau"] = "cosine"
     """Decay after warm-up; `plateau` divides by 4 when validation stops improving."""
     warmup_steps: int = Field(100, ge=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,13 @@ from torch import nn
 from onward.config import TrainConfig
 from onward.data.batches import TrainingBatches
 from onward.data.sequences import Histories
+from onward.data.synthetic import as_histories, chain_events
 from onward.models.base import Items, build
 from onward.models.registry import model_class
 from onward.models.sequence import SequenceModel
 from onward.train.checkpoint import Progress, load_checkpoint, save_checkpoint
+from onward.train.display import Display
+from onward.train.loop import train_model
 from onward.train.optim import Optimiser, clip_gradients, make_optimiser
 from onward.train.rows import RowAdagrad
 
@@ -135,3 +139,29 @@ def test_a_checkpoint_brings_back_every_bit_of_the_optimiser(loss: str, kind: st
         _update(one, two, seed=9)
     for name, tensor in model.state().items():
         assert torch.equal(tensor, other.state()[name]), name
+
+
+def test_tables_have_a_step_size_of_their_own_on_the_same_schedule() -> None:
+    optimiser = make_optimiser(_model("sampled_softmax"), TrainConfig(learning_rate=0.02, item_learning_rate=0.5))
+    optimiser.learning_rate = 0.01  # half way down a schedule
+    rates = [group["lr"] for part in optimiser.parts for group in part.param_groups]
+    assert rates == [0.01, 0.01, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("loss", "kind"),
+    [*((loss, "adamw") for loss in SAMPLED), ("sampled_softmax", "adagrad"), ("bpr_max", "adagrad")],
+)
+def test_every_sampled_loss_learns_a_chain(loss: str, kind: str, tmp_path: Path) -> None:
+    data = as_histories(chain_events(users=60, items=15, length=12, seed=3))
+    training = replace(data, end=data.end - 1)
+    torch.manual_seed(0)
+    settings = {"width": 16, "dropout": 0.0, "loss": loss, "negatives": 8, "max_length": 20}
+    model = build(model_class("gru"), settings, Items(training.item_counts(), np.arange(16, dtype=np.int32)))
+    config = TrainConfig(
+        epochs=40, optimiser=kind, learning_rate=0.01 if kind == "adamw" else 0.1, warmup_steps=5, batch_tokens=256
+    )
+    (tmp_path / "checkpoints").mkdir()
+    train_model(model, training, None, config, 0, tmp_path, Display("", shown=False))
+    lists = model.recommend(training, k=1, seen="include")
+    assert (lists.items[:, 0] == data.item[data.end - 1]).mean() > 0.7  # one of 15 by chance

@@ -33,8 +33,8 @@ class ObjectiveConfig(ModelConfig):
     softmax: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of `cross_entropy`'s matrix products in training. `auto`: bfloat16 where the machine is faster with it
     (onward doctor measures)."""
-    negatives: int = Field(256, ge=1)
-    """Negatives drawn for a batch, for the losses that need them."""
+    negatives: int = Field(1024, ge=1)
+    """Negatives drawn for each thread's part of a batch, for the losses that need them."""
     negatives_power: float = Field(0.0, ge=0, le=1)
     """Negatives are drawn in proportion to training events ** this: 0 uniform, 1 by popularity."""
     negatives_in_batch: bool = False

@@ -14,9 +14,6 @@ from onward.train.rows import RowAdagrad
 
 PLATEAU_FACTOR = 0.25
 """What `plateau` multiplies the step size by."""
-TABLE_FACTOR = 12.0
-"""Step size of row-wise Adagrad for item tables where AdamW's is 1: its steps shrink with the square root of their
-number."""
 
 
 class Optimiser:
@@ -27,7 +24,7 @@ class Optimiser:
         table_factor: step size of the tables, in those of the layers.
     """
 
-    def __init__(self, layers: torch.optim.Optimizer, tables: RowAdagrad | None, table_factor: float = 1.0) -> None:
+    def __init__(self, layers: torch.optim.Optimizer, tables: RowAdagrad | None, table_factor: float) -> None:
         self.parts: list[torch.optim.Optimizer] = [layers] if tables is None else [layers, tables]
         self.factors = (1.0, table_factor)
 
@@ -88,15 +85,16 @@ def make_optimiser(model: SequenceModel, config: TrainConfig) -> Optimiser:
     tables = model.item_tables() if model.config.touches_rows else {}
     layers = [(name, parameter) for name, parameter in model.named_parameters() if name not in tables]
     rate = config.learning_rate
+    rows = RowAdagrad(tables.values(), config.item_learning_rate) if tables else None
     if config.optimiser == "adagrad":
-        rows = RowAdagrad(tables.values(), rate) if tables else None
-        return Optimiser(torch.optim.Adagrad([parameter for _, parameter in layers], lr=rate), rows)
+        adagrad = torch.optim.Adagrad([parameter for _, parameter in layers], lr=rate)
+        return Optimiser(adagrad, rows, config.item_learning_rate / rate)
     decayed = [parameter for name, parameter in layers if _decays(name, parameter)]
     plain = [parameter for name, parameter in layers if not _decays(name, parameter)]
     groups = [(decayed, config.weight_decay), (plain, 0.0)]
     used = [{"params": parameters, "weight_decay": decay} for parameters, decay in groups if parameters]
     adam = torch.optim.AdamW(used, lr=rate, betas=(0.9, 0.98), fused=True)
-    return Optimiser(adam, RowAdagrad(tables.values(), rate) if tables else None, TABLE_FACTOR)
+    return Optimiser(adam, rows, config.item_learning_rate / rate)
 
 
 def _decays(name: str, parameter: nn.Parameter) -> bool:
