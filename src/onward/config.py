@@ -94,11 +94,14 @@ class TrainConfig(Config):
     augment_strength: float = Field(0.2, gt=0, lt=1)
     """Share of a changed row's events that are cut away, masked, moved, left out, added to or substituted."""
     optimiser: Literal["adamw", "adagrad"] = "adamw"
-    """Of the layers; where the loss samples negatives, item tables get row-wise Adagrad, whose cost is the batch's."""
+    """Of the layers, and of item tables unless `item_optimiser` says otherwise."""
+    item_optimiser: Literal["auto", "adagrad"] = "auto"
+    """`adagrad`: row-wise Adagrad for item tables. `auto`: where the loss samples negatives, as a step then costs
+    what its batch touches."""
     learning_rate: float = Field(2e-3, gt=0)
     """Peak step size."""
     item_learning_rate: float = Field(0.1, gt=0)
-    """Peak step size of item tables under row-wise Adagrad, that is where the loss samples negatives."""
+    """Peak step size of item tables under row-wise Adagrad."""
     schedule: Literal["constant", "cosine", "linear", "plateau"] = "cosine"
     """Decay after warm-up; `plateau` divides by 4 when validation stops improving."""
     warmup_steps: int = Field(100, ge=0)

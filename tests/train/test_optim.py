@@ -46,6 +46,17 @@ def test_row_adagrad_by_hand() -> None:
     assert (table[[0, 2, 3]] == 0).all()
 
 
+def test_dense_gradients_move_rows_as_sparse_ones_do() -> None:
+    start = torch.arange(10.0).view(5, 2)
+    one, other = nn.Parameter(start.clone()), nn.Parameter(start.clone())
+    sparse, dense = RowAdagrad([one], 0.1), RowAdagrad([other], 0.1)
+    for gradient in (_sparse([1, 4], [[1.0, -2.0], [0.5, 0.0]]), _sparse([1, 2], [[3.0, 1.0], [-1.0, 4.0]])):
+        one.grad, other.grad = gradient, gradient.to_dense()
+        sparse.step()
+        dense.step()
+    torch.testing.assert_close(one, other)
+
+
 def test_rows_of_one_number_are_adagrad() -> None:
     vector, dense = nn.Parameter(torch.arange(5.0)), nn.Parameter(torch.arange(5.0))
     rows, plain = RowAdagrad([vector], 0.1), torch.optim.Adagrad([dense], lr=0.1)
@@ -114,18 +125,26 @@ def test_a_step_touches_the_rows_of_the_batch_and_no_other(loss: str, output: st
         assert touched["input.weight"] == inputs | scored
 
 
-def test_every_parameter_is_updated_by_exactly_one_part() -> None:
-    for loss in ("cross_entropy", "sampled_softmax"):
-        for name in ("gru", "sasrec"):
-            model = _model(loss, name=name)
-            updated = make_optimiser(model, TrainConfig()).parameters
-            assert sorted(map(id, updated)) == sorted(map(id, model.parameters()))
+@pytest.mark.parametrize("item_optimiser", ["auto", "adagrad"])
+@pytest.mark.parametrize("loss", ["cross_entropy", "sampled_softmax"])
+@pytest.mark.parametrize("name", ["gru", "sasrec"])
+def test_every_parameter_is_updated_by_exactly_one_part(name: str, loss: str, item_optimiser: str) -> None:
+    model = _model(loss, name=name)
+    optimiser = make_optimiser(model, TrainConfig(item_optimiser=item_optimiser))
+    assert sorted(map(id, optimiser.parameters)) == sorted(map(id, model.parameters()))
+    by_rows = [parameter for part in optimiser.parts[1:] for parameter in part.param_groups[0]["params"]]
+    wanted = [] if (loss, item_optimiser) == ("cross_entropy", "auto") else model.item_tables().values()
+    assert list(map(id, by_rows)) == list(map(id, wanted))
+    _update(model, optimiser)
 
 
 @pytest.mark.parametrize("kind", ["adamw", "adagrad"])
+@pytest.mark.parametrize("item_optimiser", ["auto", "adagrad"])
 @pytest.mark.parametrize("loss", ["cross_entropy", "sampled_softmax"])
-def test_a_checkpoint_brings_back_every_bit_of_the_optimiser(loss: str, kind: str, tmp_path: Path) -> None:
-    config, path = TrainConfig(optimiser=kind), tmp_path / "last.safetensors"
+def test_a_checkpoint_brings_back_every_bit_of_the_optimiser(
+    loss: str, kind: str, item_optimiser: str, tmp_path: Path
+) -> None:
+    config, path = TrainConfig(optimiser=kind, item_optimiser=item_optimiser), tmp_path / "last.safetensors"
     model = _model(loss)
     optimiser = make_optimiser(model, config)
     for seed in range(3):

@@ -77,12 +77,13 @@ class Optimiser:
 
 
 def make_optimiser(model: SequenceModel, config: TrainConfig) -> Optimiser:
-    """The configured optimiser of the layers, and row-wise Adagrad for item tables whose gradients are sparse.
+    """The configured optimiser of the layers, and row-wise Adagrad for item tables if asked or sparse.
 
     AdamW (Loshchilov and Hutter, ICLR 2019): weight decay acts on matrices of layers, never on item vectors, positions,
     biases or gains. Adagrad (Duchi et al., JMLR 2011) decays nothing.
     """
-    tables = model.item_tables() if model.config.touches_rows else {}
+    by_rows = model.config.touches_rows or config.item_optimiser == "adagrad"
+    tables = model.item_tables() if by_rows else {}
     layers = [(name, parameter) for name, parameter in model.named_parameters() if name not in tables]
     rate = config.learning_rate
     rows = RowAdagrad(tables.values(), config.item_learning_rate) if tables else None
