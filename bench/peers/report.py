@@ -58,7 +58,7 @@ def _head(records: Records) -> str:
     facts = [line for line in records.of(do="facts") if line["stage"] != "run"]
     data = facts[0]
     versions = ", ".join(f"{name} {_version(name, found)}" for name, found in run["versions"].items())
-    others = max((line["others"] for line in records.lines if line.get("others") is not None), default=0.0)
+    others = max(records.values("others", do="train"), default=0.0)
     bf16 = " and ".join(machine["bf16"]) or "no bf16"
     return f"""\
 # Onward and its peers
@@ -70,7 +70,7 @@ Made by `make bench-peers` (`bench/peers/run.py`), {data["begun"]}. Not edited b
   {machine["memory"] / 2**30:.0f} GiB, {bf16}; {machine["system"]}, Python {machine["python"]},
   PyTorch {machine["torch"]}.
 - Versions: {versions}.
-- Everything else on the machine kept {others:.2f} of a core busy at most during any measurement.
+- Everything else on the machine kept {others:.2f} of a core busy at most while a library trained.
 
 ![Training speed, and quality against time](results.png)
 """
