@@ -35,6 +35,7 @@ HOW = """\
 - **Quality** has one definition: each library gives its ten best unseen items of every test user, and Onward's metrics
   score them. Each user's last event is the target; training sees all but the last two. The clock runs from the start of
   the process: imports, preparation and training, without the pauses in which lists are made and other libraries train.
+  None validates meanwhile: settings are fixed before, and the weights are those of the moment.
 - **FLOPs** are those of matrix products for real positions: `3 x (events x blocks x 12 D^2 + events x 2 D V + pairs x
   blocks x 4 D)` for SASRec, where D is the width, V the items, and pairs the sum of t (t + 1) / 2 over windows of t
   events; once forward, twice backward (`onward.models.cost`). That is {flops:,.0f} an event at length {length}. Nothing
