@@ -17,10 +17,10 @@ PLATEAU_FACTOR = 0.25
 
 
 class Optimiser:
-    """One optimiser for layers, and one for item tables whose gradients are sparse.
+    """One optimiser for layers, and where item tables are updated row-wise one for those.
 
     Args:
-        tables: None where no gradient is sparse. Parameters are numbered through, the layers' first.
+        tables: None where the first updates all. Parameters are numbered through, the layers' first.
         table_factor: step size of the tables, in those of the layers.
     """
 
