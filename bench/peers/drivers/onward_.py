@@ -24,6 +24,7 @@ from onward.evaluate.validate import validation_metrics
 from onward.models.base import build, make_items
 from onward.models.registry import model_class
 from onward.models.sequence import SequenceModel
+from onward.preferences import preferences
 from onward.train import loop
 from onward.train.display import Display
 from onward.train.gradients import Gradients
@@ -58,8 +59,11 @@ class Onward(protocol.Driver):
         settings = {key: value for key, value in self.run.model.items() if key != "name"}
         torch.manual_seed(self.run.seed)
         items = make_items(self.training, self.data.catalog.tie_rank)
-        model = build(model_class(str(self.run.model["name"])), settings, items)
+        cls, machine = model_class(str(self.run.model["name"])), preferences()
+        resolved = cls.Config.parse(settings).resolved(items.n, machine.softmax == "bfloat16")  # as `onward train` does
+        model = build(cls, resolved.model_dump(), items)
         assert isinstance(model, SequenceModel)
+        model.chunk_rows = machine.chunk_rows
         model.start_training(self.training)
         return model
 
