@@ -253,8 +253,9 @@ def top_k(scores: Tensor, k: int, tie_rank: NDArray[np.int32]) -> tuple[Ints, ND
         if len(cut):
             found[cut] = _by_tie_rank(scores[torch.from_numpy(cut)].cpu(), values[cut], found[cut], tie_rank)
     values, found = values[:, :k], found[:, :k]
-    by_tie = np.lexsort((tie_rank[found], -values), axis=1)
-    values, found = np.take_along_axis(values, by_tie, 1), np.take_along_axis(found, by_tie, 1)
+    if (values[:, 1:] == values[:, :-1]).any():
+        by_tie = np.lexsort((tie_rank[found], -values), axis=1)
+        values, found = np.take_along_axis(values, by_tie, 1), np.take_along_axis(found, by_tie, 1)
     found = np.where(np.isneginf(values), 0, found)
     if found.shape[1] == k:
         return found, values

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -66,21 +67,27 @@ class Rows:
     Attributes:
         batch: the batch, its columns flat over the real steps.
         lengths: (B,) int64 steps of each row.
-        real: (B, L) bool, false on padding.
+        longest: L, steps of the longest row.
         full: whether there is no padding.
     """
 
     def __init__(self, batch: Batch) -> None:
         self.batch, self.lengths = batch, batch.lengths
-        self.real = torch.arange(int(self.lengths.max()), device=self.lengths.device) < self.lengths[:, None]
-        self.full = int(self.lengths.sum()) == self.real.numel()
+        self.longest = int(self.lengths.max())
+        self.full = len(self.lengths) == 1 or int(self.lengths.sum()) == len(self.lengths) * self.longest
         self._slots = None if self.full else self.real.flatten().nonzero().squeeze(1)
+
+    @cached_property
+    def real(self) -> Tensor:
+        """(B, L) bool, false on padding."""
+        return torch.arange(self.longest, device=self.lengths.device) < self.lengths[:, None]
 
     def padded(self, flat: Tensor) -> Tensor:
         """(N, ...) a value a step to (B, L, ...), zero on padding."""
         if self._slots is not None:
-            flat = _Pad.apply(flat, self._slots, self.real.numel())  # type: ignore[no-untyped-call]
-        return flat.view(*self.real.shape, *flat.shape[1:])
+            size = len(self.lengths) * self.longest
+            flat = _Pad.apply(flat, self._slots, size)  # type: ignore[no-untyped-call]
+        return flat.view(len(self.lengths), self.longest, *flat.shape[1:])
 
     def flat(self, padded: Tensor) -> Tensor:
         """(B, L, ...) to (N, ...), the real steps row by row."""

@@ -41,9 +41,7 @@ class RequestWindows:
         """(n,) int64 requests, (n,) int64 the step of a batch after which each asks, and the batch of about `budget`
         steps; on the host."""
         lengths = self.end - self.start
-        by_length = np.argsort(lengths, kind="stable")
-        number = np.cumsum(lengths[by_length]) // budget
-        for rows in np.split(by_length, np.flatnonzero(np.diff(number)) + 1):
+        for rows in _by_length(lengths, budget):
             begins = np.full(len(lengths), -1)
             begins[rows] = np.cumsum(lengths[rows]) - lengths[rows]
             requests = np.flatnonzero(begins[self.row] >= 0)
@@ -52,8 +50,19 @@ class RequestWindows:
             yield torch.from_numpy(requests), torch.from_numpy(places), batch
 
 
+def _by_length(lengths: Ints, budget: int) -> list[Ints]:
+    """Windows of like lengths together, about `budget` steps at once."""
+    if len(lengths) == 1:
+        return [np.zeros(1, dtype=np.int64)]
+    by_length = np.argsort(lengths, kind="stable")
+    number = np.cumsum(lengths[by_length]) // budget
+    return np.split(by_length, np.flatnonzero(np.diff(number)) + 1)
+
+
 def _shared(first: Ints, last: Ints, alone: NDArray[np.bool_]) -> tuple[Ints, Ints, Ints]:
     """(W,) first and end of the windows to encode, and (B,) which of them holds each request."""
+    if len(first) == 1:
+        return first, last, np.zeros(1, dtype=np.int64)
     key = np.where(alone, -1 - np.arange(len(first)), first)
     _, one_each, row = np.unique(key, return_index=True, return_inverse=True)
     start = first[one_each]
