@@ -41,9 +41,10 @@ def test_dropout_drops_its_share_and_keeps_the_mean(rate: float) -> None:
     assert x.mean().item() == pytest.approx(1, abs=0.01)
     assert len(x.unique()) == 2
     rows = (x[:, 1:] == 0).float()
-    assert torch.corrcoef(torch.stack([rows[:, 0::2].flatten()[:190_000], rows[:, 1::2].flatten()[:190_000]]))[
-        0, 1
-    ].abs() < 0.01
+    assert (
+        torch.corrcoef(torch.stack([rows[:, 0::2].flatten()[:190_000], rows[:, 1::2].flatten()[:190_000]]))[0, 1].abs()
+        < 0.01
+    )
 
 
 def test_the_gradient_passes_where_the_activation_did() -> None:
