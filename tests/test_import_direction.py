@@ -11,11 +11,12 @@ import pytest
 import onward
 
 LAYERS = (
-    {"errors", "config", "files", "payload"},
+    {"errors", "config", "files", "payload", "client"},
     {"data", "machine", "preferences", "threads"},
     {"models"},
     {"manifest", "card", "bundle", "runs", "training_rows"},
     {"recommend", "evaluate"},
+    {"serve"},
     {"train"},
     {"cli"},
 )
