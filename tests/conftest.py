@@ -1,4 +1,4 @@
-"""What all tests share: one thread, and the data set that `make test` has fetched."""
+"""What all tests share: one thread, the data set that `make test` has fetched, a browser."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from browsing import browser, open_page  # noqa: F401
 
 # Read when torch and numpy are first loaded: with one thread, sums have one order and runs agree to the last bit.
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):

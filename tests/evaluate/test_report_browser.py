@@ -1,42 +1,18 @@
 """The report in a real browser: charts are drawn, nothing is fetched, it works by keyboard, on a phone, in the dark.
 
-Needs Chromium; skipped without it, unless ONWARD_REQUIRE_BROWSER=1 (as in CI), when a missing browser fails.
+Needs Chromium (tests/browsing.py).
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from report_helpers import evil_comparison, make_comparison
 
 from onward.evaluate.report import write_report
 
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
-
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-PAINTED = """canvas => {
-  const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
-  const colours = new Set();
-  for (let i = 0; i < pixels.length; i += 4)
-    if (pixels[i + 3] === 255) colours.add(pixels.slice(i, i + 3).join(","));
-  return [...colours];
-}"""
-"""The opaque colours on a canvas."""
 SERIES = """() => [0, 1, 2].map(number => {
   const probe = document.createElement("i");
   probe.style.color = getComputedStyle(document.documentElement).getPropertyValue(`--s${number}`);
@@ -48,72 +24,21 @@ SERIES = """() => [0, 1, 2].map(number => {
 """The colours of the first three models."""
 
 
-def chromium() -> str | None:
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    return next((found for found in map(shutil.which, names) if found), None)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = chromium()
-    if path is None:
-        reason = "no Chromium on this machine (Debian: apt-get install chromium)"
-        if os.environ.get("ONWARD_REQUIRE_BROWSER") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:  # a fresh profile every time
-        started = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield started
-        started.close()
-
-
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("browser")
     return write_report([make_comparison(folder, "last"), make_comparison(folder, "time")], folder / "report.html")
 
 
-class Watched:
-    """A page with everything that it asked for and complained about."""
-
-    def __init__(self, browser: Browser, file: Path, **context: object) -> None:
-        self.context = browser.new_context(**({"viewport": {"width": 1200, "height": 900}} | context))
-        self.page: Page = self.context.new_page()
-        self.requests: list[str] = []
-        self.complaints: list[str] = []
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("console", lambda message: self.complaints.append(f"{message.type}: {message.text}"))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.goto(file.as_uri())
-
-    def painted(self, selector: str) -> list[set[str]]:
-        return [set(canvas.evaluate(PAINTED)) for canvas in self.page.query_selector_all(f"{selector} canvas")]
-
-
-@pytest.fixture
-def open_page(browser: Browser) -> Iterator:
-    opened: list[Watched] = []
-
-    def start(file: Path, **context: object) -> Watched:
-        opened.append(Watched(browser, file, **context))
-        return opened[-1]
-
-    yield start
-    for watched in opened:
-        watched.context.close()
-
-
 def test_it_opens_without_network_or_complaints(open_page, report):
-    watched = open_page(report)
+    watched = open_page(report.as_uri())
     watched.page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
     assert watched.requests == [report.as_uri()]
     assert watched.complaints == []
 
 
 def test_every_chart_is_drawn_in_the_colours_of_its_models(open_page, report):
-    watched = open_page(report)
+    watched = open_page(report.as_uri())
     series = set(watched.page.evaluate(SERIES))
     charts = {name: watched.painted(f'[data-chart="{name}"]') for name in ("bars", "curves", "slice")}
     assert {name: len(found) for name, found in charts.items()} == {"bars": 2, "curves": 2, "slice": 4}
@@ -123,7 +48,7 @@ def test_every_chart_is_drawn_in_the_colours_of_its_models(open_page, report):
 
 
 def test_tables_hold_the_numbers_without_scripts(open_page, report):
-    watched = open_page(report, java_script_enabled=False)
+    watched = open_page(report.as_uri(), java_script_enabled=False)
     results = watched.page.locator("table.results").first
     assert results.locator("tbody tr").count() == 3
     assert "1 min 15 s" in results.inner_text()
@@ -131,7 +56,7 @@ def test_tables_hold_the_numbers_without_scripts(open_page, report):
 
 
 def test_another_metric_is_drawn_and_explained(open_page, report):
-    page = open_page(report).page
+    page = open_page(report.as_uri()).page
     panel = page.locator("article").first
     before = panel.locator('[data-chart="bars"] canvas').evaluate("c => c.toDataURL()")
     assert "perfect" in panel.locator("[data-meaning]").inner_text()
@@ -141,7 +66,7 @@ def test_another_metric_is_drawn_and_explained(open_page, report):
 
 
 def test_legend_and_axis_work_by_keyboard(open_page, report):
-    watched = open_page(report)
+    watched = open_page(report.as_uri())
     page = watched.page
     panel = page.locator("article").first
     button = panel.locator('[data-legend="history_length"] button').first
@@ -162,13 +87,13 @@ def test_legend_and_axis_work_by_keyboard(open_page, report):
 
 
 def test_tab_reaches_the_skip_link_first(open_page, report):
-    page = open_page(report).page
+    page = open_page(report.as_uri()).page
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to the results"
 
 
 def test_charts_have_names_and_headings_are_in_order(open_page, report):
-    page = open_page(report).page
+    page = open_page(report.as_uri()).page
     canvases = page.query_selector_all("canvas")
     names = [
         c.evaluate("c => document.getElementById(c.getAttribute('aria-labelledby')).textContent") for c in canvases
@@ -182,7 +107,7 @@ def test_charts_have_names_and_headings_are_in_order(open_page, report):
 
 @pytest.mark.parametrize("width", [320, 375, 768])
 def test_it_fits_narrow_screens(open_page, report, width):
-    watched = open_page(report, viewport={"width": width, "height": 800})
+    watched = open_page(report.as_uri(), viewport={"width": width, "height": 800})
     assert watched.page.evaluate("document.documentElement.scrollWidth") == width
     watched.page.evaluate("document.querySelectorAll('details').forEach(part => { part.open = true; })")
     assert watched.page.evaluate("document.documentElement.scrollWidth") == width
@@ -190,7 +115,7 @@ def test_it_fits_narrow_screens(open_page, report, width):
 
 
 def test_dark_charts_use_dark_colours_also_when_the_theme_changes(open_page, report):
-    watched = open_page(report)
+    watched = open_page(report.as_uri())
     light = set(watched.page.evaluate(SERIES))
     watched.page.emulate_media(color_scheme="dark")
     watched.page.wait_for_function("getComputedStyle(document.body).backgroundColor === 'rgb(18, 20, 22)'")
@@ -202,7 +127,7 @@ def test_dark_charts_use_dark_colours_also_when_the_theme_changes(open_page, rep
 
 
 def test_a_dark_screen_prints_light(open_page, report):
-    watched = open_page(report, color_scheme="dark")
+    watched = open_page(report.as_uri(), color_scheme="dark")
     dark = set(watched.page.evaluate(SERIES))
     watched.page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
     light = set(watched.page.evaluate(SERIES))
@@ -213,7 +138,7 @@ def test_a_dark_screen_prints_light(open_page, report):
 
 
 def test_print_opens_the_tables_and_hides_the_controls(open_page, report):
-    page = open_page(report).page
+    page = open_page(report.as_uri()).page
     page.emulate_media(media="print")
     page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
     assert page.locator("details:not([open])").count() == 0
@@ -222,7 +147,7 @@ def test_print_opens_the_tables_and_hides_the_controls(open_page, report):
 
 
 def test_a_hostile_name_does_nothing(open_page, tmp_path):
-    watched = open_page(write_report(evil_comparison(tmp_path), tmp_path / "report.html"))
+    watched = open_page(write_report(evil_comparison(tmp_path), tmp_path / "report.html").as_uri())
     assert watched.complaints == []
     assert len(watched.requests) == 1
     assert watched.page.locator("img").count() == 0

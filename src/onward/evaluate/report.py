@@ -57,8 +57,8 @@ def render(comparisons: Sequence[Comparison], facts: Mapping[str, RunFacts]) -> 
     return _template().render(
         page=page,
         version=__version__,
-        css=_web("report.css"),
-        js=_web("report.js"),
+        css=_web("theme.css") + _web("report.css"),
+        js=_web("charts.js") + _web("report.js"),
         chart_js=re.sub(r"//# sourceMappingURL=.*", "", _web("vendor/chart.umd.min.js")),
         chart_licence=_web("vendor/chart.LICENSE.md"),
         data=safe_json(asdict(page)),
