@@ -9,6 +9,7 @@
     │   ├── FormatError         a dataset, run or bundle folder: wrong hash, version, missing file
     │   └── OutputError         where to write: the folder exists, the disk is full or read-only
     ├── TrainingError           a training that can't go on: NaN, divergence
+    ├── Overloaded              more requests wait than will be answered soon
     └── MissingExtraError       an optional dependency isn't installed
 
 Each carries a message that names the thing and the value, and a hint that says what to do.
@@ -72,6 +73,20 @@ class TrainingError(OnwardError):
     """A training that can't go on."""
 
     code = "training"
+
+
+class Overloaded(OnwardError):  # noqa: N818 - it is a state of the server, not a fault
+    """More requests wait than the server will answer soon.
+
+    Attributes:
+        retry_after: seconds after which it is worth asking again.
+    """
+
+    code = "overloaded"
+
+    def __init__(self, waiting: int, retry_after: float) -> None:
+        super().__init__(f"{waiting} requests are waiting already", f"try again in {retry_after:g} s")
+        self.retry_after = retry_after
 
 
 class MissingExtraError(OnwardError):

@@ -1,0 +1,1 @@
+"""The server: a bundle, an event store and an engine behind HTTP."""
