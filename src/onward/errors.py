@@ -7,8 +7,10 @@
     │   ├── DataError           an event table, a column, a row
     │   ├── ConfigError         a setting: unknown key, value out of range, unknown name
     │   ├── FormatError         a dataset, run or bundle folder: wrong hash, version, missing file
-    │   └── OutputError         where to write: the folder exists, the disk is full or read-only
+    │   ├── OutputError         where to write: the folder exists, the disk is full or read-only
+    │   └── ConflictError       a change of a store that something else has overtaken
     ├── TrainingError           a training that can't go on: NaN, divergence
+    ├── StoreError              the event store can't be read or written now: disk full, database gone
     ├── Overloaded              more requests wait than will be answered soon
     └── MissingExtraError       an optional dependency isn't installed
 
@@ -67,6 +69,18 @@ class OutputError(InputError):
     """A place that can't be written to."""
 
     code = "output"
+
+
+class ConflictError(InputError):
+    """A change that doesn't fit the state of things any more: taken, already under way, overtaken by another."""
+
+    code = "conflict"
+
+
+class StoreError(OnwardError):
+    """The event store can't be read or written now. Nothing is acknowledged; the same may be tried again."""
+
+    code = "store"
 
 
 class TrainingError(OnwardError):
