@@ -58,6 +58,8 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
+        if self.items.device == device:
+            return self
         return replace(self, **{name: column.to(device) for name, column in vars(self).items() if column is not None})
 
     def at_targets(self, states_ND: Tensor) -> Tensor:

@@ -173,17 +173,23 @@ class Recommender(ABC):
 
         That is the log of 1 + its training events. Column 0 is -inf. Raises TrainingError when the model gives NaN.
         """
-        known = self._known(histories)
-        if known.all() and len(histories):
-            scores = self.score_histories(histories)
-        else:
-            popularity = torch.from_numpy(np.log1p(self.items.train_counts).astype(np.float32))
-            scores = popularity.repeat(len(histories), 1)
-            if known.any():
-                scores[torch.from_numpy(known)] = self.score_histories(histories.select(known)).cpu()
-        if scores.isnan().any():
-            raise TrainingError(f"model '{self.name}' gave NaN scores", "train it again, with a smaller learning rate")
+        scores = self._score(histories, self._known(histories))
+        self._check(nan=bool(scores.isnan().any()))
         scores[:, 0] = -torch.inf
+        return scores
+
+    def _check(self, nan: bool) -> None:
+        if nan:
+            raise TrainingError(f"model '{self.name}' gave NaN scores", "train it again, with a smaller learning rate")
+
+    def _score(self, histories: Histories, known: Bools) -> Tensor:
+        """Scores as the model gives them, told which histories have an item seen in training."""
+        if known.all() and len(histories):
+            return self.score_histories(histories)
+        popularity = torch.from_numpy(np.log1p(self.items.train_counts).astype(np.float32))
+        scores = popularity.repeat(len(histories), 1)
+        if known.any():
+            scores[torch.from_numpy(known)] = self.score_histories(histories.select(known)).cpu()
         return scores
 
     def recommend(
@@ -202,13 +208,16 @@ class Recommender(ABC):
             exclude: further items to leave out, one window a history.
         """
         allowed = self.items.candidates if candidates is None else candidates
+        known = self._known(histories)
 
         def best(rows: slice) -> tuple[Ints, NDArray[np.float32]]:
             some = histories.select(rows)
-            scores = mask_scores(self.score(some), some if seen == "exclude" else None, allowed)
+            scores = mask_scores(self._score(some, known[rows]), some if seen == "exclude" else None, allowed)
             if exclude is not None:
                 scores = mask_scores(scores, exclude.select(rows), allowed)
-            return top_k(scores, k, self.items.tie_rank)
+            items, values = top_k(scores, k, self.items.tie_rank)
+            self._check(nan=bool(np.isnan(values).any()))
+            return items, values
 
         pieces = chunks(len(histories), self.items.n)
         small = len(histories) * self.items.n < SMALL_SCORES
@@ -216,7 +225,7 @@ class Recommender(ABC):
             parts = threads.map(best, pieces)
         found = np.concatenate([items for items, _ in parts]) if parts else np.zeros((0, k), np.int64)
         scored = np.concatenate([scores for _, scores in parts]) if parts else np.zeros((0, k), np.float32)
-        return Lists(found, scored, ~self._known(histories))
+        return Lists(found, scored, ~known)
 
     def _known(self, histories: Histories) -> Bools:
         """(B,) bool: histories with an item that was seen in training; of the others the model knows nothing."""
@@ -232,11 +241,14 @@ def chunks(rows: int, n_items: int) -> list[slice]:
 
 
 def mask_scores(scores: Tensor, exclude: Histories | None, candidates: Bools) -> Tensor:
-    """Set what can't be recommended to -inf, in place: non-candidates, and each row's items of `exclude`."""
-    scores[:, torch.from_numpy(~candidates)] = -torch.inf
+    """Set what can't be recommended to -inf, in place: padding, non-candidates, and each row's items of `exclude`."""
+    unwanted = ~candidates
+    unwanted[0] = True
+    scores.masked_fill_(torch.from_numpy(unwanted).to(scores.device), -torch.inf)
     if exclude is not None:
         rows, positions = exclude.positions()
-        scores[torch.from_numpy(rows), torch.from_numpy(exclude.item[positions].astype(np.int64))] = -torch.inf
+        places = rows * scores.shape[1] + exclude.item[positions]
+        scores.view(-1).index_fill_(0, torch.from_numpy(places).to(scores.device), -torch.inf)
     return scores
 
 
@@ -247,15 +259,15 @@ def top_k(scores: Tensor, k: int, tie_rank: NDArray[np.int32]) -> tuple[Ints, ND
     """
     size = min(k + 1, scores.shape[1])
     values, found = (part.cpu().numpy() for part in torch.topk(scores, size, dim=1))
-    if size == k + 1:
-        # a tie that straddles the edge: which of its members topk took is arbitrary, so choose them by tie_rank
-        cut = np.flatnonzero((values[:, k - 1] == values[:, k]) & np.isfinite(values[:, k]))
-        if len(cut):
-            found[cut] = _by_tie_rank(scores[torch.from_numpy(cut)].cpu(), values[cut], found[cut], tie_rank)
-    values, found = values[:, :k], found[:, :k]
     if (values[:, 1:] == values[:, :-1]).any():
-        by_tie = np.lexsort((tie_rank[found], -values), axis=1)
+        if size == k + 1:
+            # a tie that straddles the edge: which of its members topk took is arbitrary, so choose them by tie_rank
+            cut = np.flatnonzero((values[:, k - 1] == values[:, k]) & np.isfinite(values[:, k]))
+            if len(cut):
+                found[cut] = _by_tie_rank(scores[torch.from_numpy(cut)].cpu(), values[cut], found[cut], tie_rank)
+        by_tie = np.lexsort((tie_rank[found], -values), axis=1)[:, :k]
         values, found = np.take_along_axis(values, by_tie, 1), np.take_along_axis(found, by_tie, 1)
+    values, found = values[:, :k], found[:, :k]
     found = np.where(np.isneginf(values), 0, found)
     if found.shape[1] == k:
         return found, values

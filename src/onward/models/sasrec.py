@@ -124,6 +124,8 @@ class SASRec(SequenceModel):
         if len(places) > len(batch.lengths):
             return super().answer_states(batch, places)
         rows = Rows(batch)
+        if len(rows.lengths) == 1:
+            return self._newest(rows.padded(self._vectors(batch)), rows, places).squeeze(1)
         newest_B = torch.arange(len(places), device=places.device) * rows.longest + rows.lengths - 1
         row_n = torch.bucketize(places, rows.lengths.cumsum(0), right=True)
         return self._newest(rows.padded(self._vectors(batch)), rows, newest_B).squeeze(1).index_select(0, row_n)

@@ -269,12 +269,16 @@ class SequenceModel(nn.Module, Recommender):
     def last_states(self, histories: Histories) -> Tensor:
         """(B, D) state after each history's newest step; histories of one item or more."""
         device = self.output_bias.device
-        states = self.output_bias.new_empty(len(histories), self.config.width)
         windows = RequestWindows(histories, self.config.max_length, self.traits)
-        with torch.no_grad():
-            for requests, places, batch in windows.batches(ENCODE_STEPS[device.type == "cpu"]):
-                states.index_copy_(0, requests.to(device), self.answer_states(batch.to(device), places.to(device)))
-        return states
+        with torch.inference_mode():
+            found = [
+                (requests, self.answer_states(batch.to(device), places.to(device)))
+                for requests, places, batch in windows.batches(ENCODE_STEPS[device.type == "cpu"])
+            ]
+            if len(found) == 1:  # a batch has its requests in order
+                return found[0][1]
+            order = torch.cat([requests for requests, _ in found]).argsort()
+            return torch.cat([states for _, states in found]).index_select(0, order.to(device))
 
     def score_histories(self, histories: Histories) -> Tensor:
         """(B, V + 1) float32 logits of every item after each history."""

@@ -41,19 +41,22 @@ class RequestWindows:
         """(n,) int64 requests, (n,) int64 the step of a batch after which each asks, and the batch of about `budget`
         steps; on the host."""
         lengths = self.end - self.start
+        if len(lengths) == len(self.row) == 1:  # the request of a live service, which feels every array that is made
+            yield torch.zeros(1, dtype=torch.int64), torch.from_numpy(self.place), self._encode(slice(None))
+            return
         for rows in _by_length(lengths, budget):
             begins = np.full(len(lengths), -1)
             begins[rows] = np.cumsum(lengths[rows]) - lengths[rows]
             requests = np.flatnonzero(begins[self.row] >= 0)
             places = begins[self.row[requests]] + self.place[requests]
-            batch = self.steps.encode(self.start[rows], self.end[rows], None if self.at is None else self.at[rows])
-            yield torch.from_numpy(requests), torch.from_numpy(places), batch
+            yield torch.from_numpy(requests), torch.from_numpy(places), self._encode(rows)
+
+    def _encode(self, rows: Ints | slice) -> Batch:
+        return self.steps.encode(self.start[rows], self.end[rows], None if self.at is None else self.at[rows])
 
 
 def _by_length(lengths: Ints, budget: int) -> list[Ints]:
     """Windows of like lengths together, about `budget` steps at once."""
-    if len(lengths) == 1:
-        return [np.zeros(1, dtype=np.int64)]
     by_length = np.argsort(lengths, kind="stable")
     number = np.cumsum(lengths[by_length]) // budget
     return np.split(by_length, np.flatnonzero(np.diff(number)) + 1)
