@@ -1,0 +1,191 @@
+"""The service: what the API and the page ask, answered by the store and by the engine of the model that serves.
+
+No HTTP in it. Methods that wait for other threads are coroutines; the others may read the store and take a
+millisecond, so coroutines call them through `asyncio.to_thread`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import secrets
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import IO
+
+from onward.serve.batcher import Batcher
+from onward.serve.completion import Completions
+from onward.serve.deploy import ALIVE, Deployer
+from onward.serve.keys import Keys
+from onward.serve.metrics import Metrics
+from onward.serve.requests import Answer, Request
+from onward.serve.schemas import (
+    DeploymentOut,
+    HistoryEvent,
+    HistoryOut,
+    ItemOut,
+    ModelsOut,
+    SimilarItem,
+    SimilarOut,
+    WorkerOut,
+)
+from onward.serve.settings import ServeConfig
+from onward.serve.store import Event, EventStore, Impression, Outcome, Receipt
+
+CLICK = "click"
+"""Action of the event that a click on a list is."""
+POLICY = "top"
+"""What chooses lists: the best scores, without chance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recommended:
+    """A list and the name under which its impression is kept."""
+
+    request_id: str
+    answer: Answer
+
+
+class Service:
+    """One worker's parts, put together.
+
+    Attributes:
+        store: events, impressions, items, keys.
+        settings: `serve.toml`.
+        deployer: the models, and which of them serves.
+        keys: who may do what.
+        metrics: what is counted.
+        worker: number of this worker, from 0.
+    """
+
+    def __init__(
+        self,
+        store: EventStore,
+        settings: ServeConfig,
+        deployer: Deployer,
+        keys: Keys,
+        metrics: Metrics,
+        worker: int = 0,
+    ) -> None:
+        self.store, self.settings, self.deployer = store, settings, deployer
+        self.keys, self.metrics, self.worker = keys, metrics, worker
+        self.draining = False
+        batch = settings.batch
+        self.batcher = Batcher(deployer.answer, batch.size, batch.wait_ms / 1000, batch.queue)
+        self._waiters: Completions | None = None
+        self._lock, self._ids, self._last_key = threading.Lock(), [""], 0
+        self._request_prefix, self._request_numbers = secrets.token_hex(6), count(1)
+
+    @property
+    def _completions(self) -> Completions:
+        loop = asyncio.get_running_loop()
+        if self._waiters is None or self._waiters.loop is not loop:
+            self._waiters = Completions(loop)
+        return self._waiters
+
+    async def recommend(self, request: Request) -> Recommended:
+        """One list; its impression is logged. Raises Overloaded, NotReady, StoreError, ConfigError for bad rules."""
+        answer = await self._completions.wait(self.batcher.submit(request))
+        return self._logged(request, answer)
+
+    async def recommend_all(self, requests: Sequence[Request]) -> list[Recommended]:
+        """Several lists, in order; all or none."""
+        futures = [self.batcher.submit(request) for request in requests]
+        answers = [await self._completions.wait(future) for future in futures]
+        return [self._logged(request, answer) for request, answer in zip(requests, answers, strict=True)]
+
+    async def add_events(self, events: Sequence[Event]) -> list[Outcome]:
+        """Store events; done when they are durable. Raises StoreError."""
+        started = time.perf_counter()
+        outcomes = await self._completions.wait(self.store.append_soon(events))
+        self.metrics.events(events, outcomes, time.perf_counter() - started)
+        return outcomes
+
+    def history(self, user: str, limit: int) -> HistoryOut:
+        """A user's newest events, oldest first."""
+        stored = self.store.history(user, limit)
+        ids, actions = self._item_ids(int(stored.items.max(initial=0))), self.store.action_names()
+        rows = zip(
+            stored.items.tolist(), stored.times.tolist(), stored.actions.tolist(), stored.values.tolist(), strict=True
+        )
+        events = [
+            HistoryEvent(
+                item=ids[item],
+                time=when,
+                action=actions[action] or None,
+                value=None if math.isnan(value) else value,
+            )
+            for item, when, action, value in rows
+        ]
+        return HistoryOut(user=user, events=events)
+
+    def item(self, item: str) -> ItemOut | None:
+        """An item, as the run-time catalog has it, else the model's; None for one that neither knows."""
+        records = self.store.items([item])
+        known = self.deployer.engine.item(item)
+        if not records and known is None:
+            return None
+        features = records[0].features if records else known.features if known else {}
+        title = known.title if known else str(features.get("title", item))
+        return ItemOut(id=item, title=title, features=features, deleted=bool(records) and records[0].deleted)
+
+    def similar(self, item: str, k: int) -> SimilarOut:
+        """Items that are like one. Raises ApiError 404 for one that the model doesn't know."""
+        found = self.deployer.engine.similar(item, k)
+        return SimilarOut(
+            item=item,
+            items=[
+                SimilarItem(item=one.item, title=one.title, score=one.score, position=one.position) for one in found
+            ],
+        )
+
+    def models(self) -> ModelsOut:
+        """The models here, which of them serves, and the workers."""
+        alive = self.store.workers(time.time_ns() // 1000 - int(ALIVE * 1e6))
+        return ModelsOut(
+            models=self.deployer.models.names(),
+            deployment=DeploymentOut.model_validate(self.store.deployment()),
+            workers=[WorkerOut.model_validate(worker) for worker in alive],
+        )
+
+    def receive_model(self, archive: IO[bytes]) -> str:
+        """Take an uploaded model, check it, and put it among the others; returns its name."""
+        return self.deployer.models.receive(archive)
+
+    def exposition(self) -> bytes:
+        """All metrics for Prometheus."""
+        self.metrics.gauge("queue", self.batcher.waiting)
+        return self.metrics.exposition(self.store, self.store.deployment())
+
+    def forget(self, user: str) -> Receipt:
+        """Remove everything of a user."""
+        return self.store.forget(user, self.deployer.bundles())
+
+    def close(self) -> None:
+        """Answer what waits, write what waits, stop."""
+        self.batcher.close()
+        self.deployer.close()
+        self.store.close()
+
+    def _item_ids(self, key: int) -> list[str]:
+        """Ids of items by the store's key, at least up to one."""
+        with self._lock:
+            if key >= len(self._ids):
+                self._ids += [""] * (key + 1 - len(self._ids))
+                for place, item in self.store.items_after(self._last_key):
+                    self._ids += [""] * (place + 1 - len(self._ids))
+                    self._ids[place] = item
+                    self._last_key = place
+            return self._ids
+
+    def _logged(self, request: Request, answer: Answer) -> Recommended:
+        request_id = f"{self._request_prefix}-{next(self._request_numbers):x}"
+        items = tuple(ranked.item for ranked in answer.items)
+        now = time.time_ns() // 1000
+        impression = Impression(request_id, request.user, items, POLICY, None, answer.model, now)
+        self.store.log_impressions([impression], durable=False)
+        self.metrics.answered(answer)
+        return Recommended(request_id, answer)
