@@ -8,6 +8,7 @@
       items.parquet         the catalog: row r is item index r + 1; `_train_count`, `_tie_rank` beside its columns
       manifest.json         what it is, how it was trained and measured, and the hash of every file
       README.md             the model card, made from the manifest
+      encoder.onnx          where it was asked for: the encoder's layers for ONNX Runtime, without the item vectors
 
 Nothing in the folder is code, and loading never executes anything from it: the model's class comes from the
 installed package, by name.
@@ -41,6 +42,8 @@ from onward.models.registry import model_class
 PACKAGES = ("onward", "numpy", "polars", "safetensors", "scipy", "torch")
 COUNT_COLUMN, TIE_COLUMN = "_train_count", "_tie_rank"
 FILES = ("README.md", "config.toml", "items.parquet", "weights.safetensors")
+ENCODER = "encoder.onnx"
+"""The one file that a bundle may have or not."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,8 @@ def write_bundle(
         time_min=dataset.time_min,
         time_max=dataset.time_max,
         sources=dataset.sources,
+        grouped="group" in dataset.columns,
+        duplicates=dataset.duplicates,
     )
     manifest = BundleManifest(
         model=model.name,
@@ -158,8 +163,12 @@ def read_manifest(folder: Path) -> BundleManifest:
     for name in FILES:
         if name not in manifest.files:
             raise FormatError(f"{file} lists no hash for {name}", hint)
-    check_files(folder, {name: manifest.files[name] for name in FILES}, hint)
+    check_files(folder, {name: manifest.files[name] for name in _files(manifest)}, hint)
     return manifest
+
+
+def _files(manifest: BundleManifest) -> tuple[str, ...]:
+    return (*FILES, ENCODER) if ENCODER in manifest.files else FILES
 
 
 def add_metrics(path: str | Path, measured: Iterable[Measurement]) -> Path:
@@ -171,26 +180,33 @@ def add_metrics(path: str | Path, measured: Iterable[Measurement]) -> Path:
     return _copy_with_metrics(folder, folder, measured, overwrite=True)
 
 
-def export(run: str | Path, out: str | Path, overwrite: bool = False) -> Path:
+def export(run: str | Path, out: str | Path, overwrite: bool = False, encoder: bytes | None = None) -> Path:
     """Copy a run's model to a folder of its own, with the run's latest evaluations in its manifest.
+
+    Args:
+        encoder: the graph of `encoder.onnx`, made by `onward.serve.onnx`; without one, the run's own if it has one.
 
     Raises:
         FormatError: no sound model in the run.
         OutputError: `out` exists (unless `overwrite`) or can't be written.
     """
     folder = bundle_folder(run)
-    return _copy_with_metrics(folder, Path(out), measurements(run), overwrite)
+    return _copy_with_metrics(folder, Path(out), measurements(run), overwrite, encoder)
 
 
-def _copy_with_metrics(source: Path, target: Path, measured: Iterable[Measurement], overwrite: bool) -> Path:
+def _copy_with_metrics(
+    source: Path, target: Path, measured: Iterable[Measurement], overwrite: bool, encoder: bytes | None = None
+) -> Path:
     manifest = read_manifest(source)
     config = RunConfig.parse(read_toml(source / "config.toml"), str(source / "config.toml"))
     metrics = {_label(entry): entry for entry in [*manifest.metrics, *measured]}
     with atomic_folder(target, overwrite=overwrite) as new:
-        for name in FILES:
+        for name in _files(manifest):
             if name != "README.md":
                 with (source / name).open("rb") as old, (new / name).open("wb") as copy:
                     shutil.copyfileobj(old, copy)  # copyfile would blame a full disk on the source
+        if encoder is not None:
+            (new / ENCODER).write_bytes(encoder)
         _write_manifest(new, manifest.model_copy(update={"metrics": list(metrics.values())}), config)
     return target
 
@@ -222,5 +238,6 @@ def _items_frame(catalog: Catalog, items: Items) -> pl.DataFrame:
 
 def _write_manifest(folder: Path, manifest: BundleManifest, config: RunConfig) -> None:
     (folder / "README.md").write_text(model_card(manifest, config), encoding="utf-8")
-    complete = manifest.model_copy(update={"files": {name: sha256(folder / name) for name in FILES}})
+    names = [name for name in (*FILES, ENCODER) if (folder / name).is_file()]
+    complete = manifest.model_copy(update={"files": {name: sha256(folder / name) for name in names}})
     (folder / "manifest.json").write_text(complete.model_dump_json(indent=2) + "\n", encoding="utf-8")

@@ -6,6 +6,7 @@
     ├── InputError              exit code 2: what was given can't be used
     │   ├── DataError           an event table, a column, a row
     │   ├── ConfigError         a setting: unknown key, value out of range, unknown name
+    │   │   └── ExpressionError an expression over item features, with the character where it goes wrong
     │   ├── FormatError         a dataset, run or bundle folder: wrong hash, version, missing file
     │   ├── OutputError         where to write: the folder exists, the disk is full or read-only
     │   └── ConflictError       a change of a store that something else has overtaken
@@ -57,6 +58,20 @@ class ConfigError(InputError):
     """A setting that is unknown or out of range."""
 
     code = "config"
+
+
+class ExpressionError(ConfigError):
+    """An expression over item features that can't be read, or doesn't fit the catalog.
+
+    Attributes:
+        position: the character where it goes wrong, counted from 1.
+    """
+
+    code = "expression"
+
+    def __init__(self, problem: str, position: int, hint: str = "") -> None:
+        super().__init__(f"{problem}, at character {position} of the expression", hint)
+        self.position = position
 
 
 class FormatError(InputError):

@@ -42,6 +42,10 @@ class DataFacts(_Written):
     """Latest event of the data set, microseconds UTC."""
     sources: list[str] = []
     """Names of the input files, without their folders."""
+    grouped: bool = False
+    """Whether the events of one user at one time form a group: a history at serving is made of groups then too."""
+    duplicates: Literal["keep", "first", "last", "error"] = "keep"
+    """What was done with events of the same user, item, time and action, and is done at serving."""
 
 
 class BundleManifest(_Written):

@@ -53,6 +53,10 @@ class Catalog:
         """Index of each id; 0 for an id that isn't in the catalog."""
         return np.array([self._index.get(item, 0) for item in ids], dtype=np.int32)
 
+    def index_of(self, item: str) -> int:
+        """Index of one id; 0 for an id that isn't in the catalog."""
+        return self._index.get(item, 0)
+
     def id(self, index: int) -> str:
         """Id of an item index (1 to len)."""
         return self.ids[index - 1]
