@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from onward.data.sequences import Ints
+from onward.serve.settings import ImpressionsConfig
 
 Status = Literal["stored", "duplicate", "conflict", "rejected"]
 Role = Literal["read", "write", "admin"]
@@ -470,3 +471,31 @@ class EventStore(Protocol):
     def close(self) -> None:
         """Write what waits and close; further calls raise StoreError."""
         ...
+
+
+def open_store(url: str | Path, impressions: ImpressionsConfig | None = None, create: bool = True) -> EventStore:
+    """Open a store.
+
+    Args:
+        url: path of an SQLite file, or `postgresql://...`.
+        impressions: sampling and buffer of lists, and how long after its list a click counts.
+        create: whether to make the store where there is none.
+
+    Raises:
+        FormatError: the file is no store, is corrupt, or was written by a newer version.
+        OutputError: the place can't be written.
+        StoreError: PostgreSQL can't be reached.
+        MissingExtraError: PostgreSQL without psycopg.
+        ConfigError: an SQLite library older than 3.51.3, or a URL of an unknown kind.
+    """
+    from onward.serve.sql_store import SqlStore, open_database
+
+    return SqlStore(open_database(str(url), create), place(str(url)), impressions or ImpressionsConfig(), create)
+
+
+def place(url: str) -> str:
+    """A store's path or URL as it may be shown: without a password."""
+    scheme, separator, rest = url.partition("://")
+    if not separator or "@" not in rest:
+        return url
+    return f"{scheme}://{rest.rpartition('@')[2]}"
