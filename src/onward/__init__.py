@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from onward.bundle import export as export
     from onward.bundle import load_bundle as load
+    from onward.client import Client as Client
     from onward.data.audit import audit as audit
     from onward.data.dataset import open_dataset as open_dataset
     from onward.data.datasets import get_dataset as get_dataset
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _NAMES = {
+    "Client": "onward.client:Client",
     "audit": "onward.data.audit:audit",
     "compare": "onward.evaluate.compare:compare",
     "evaluate": "onward.evaluate.protocol:evaluate",
@@ -50,6 +52,7 @@ _NAMES = {
 }
 
 __all__ = [
+    "Client",
     "__version__",
     "audit",
     "compare",

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from onward.cli.main import COMMANDS, data, main
+from onward.cli.main import COMMANDS, GROUPS, main
 from onward.data.synthetic import chain_events
 from onward.payload import Payload
 
@@ -27,15 +27,21 @@ PAYLOADS = {
     "error": "onward.payload:Failure",
     "evaluation": "onward.evaluate.results:Evaluation",
     "export": "onward.cli.export:Exported",
+    "keys.create": "onward.cli.keys_create:CreatedKey",
+    "keys.list": "onward.cli.keys_list:KeyList",
+    "keys.revoke": "onward.cli.keys_revoke:RevokedKey",
     "models": "onward.models.describe:ModelList",
     "prepare": "onward.data.prepare:Prepared",
     "recommendation_file": "onward.cli.recommend:RecommendationFile",
     "recommendations": "onward.recommend:Recommendations",
+    "serve": "onward.cli.serve:Serving",
     "train": "onward.cli.train:TrainedRun",
 }
 """Name of the schema's file -> the model."""
 SILENT = {"demo"}
 """Commands that print for people only."""
+ELSEWHERE = {"data get", "keys revoke", "serve"}
+"""Commands with tests of their own: they need a data set in the cache, the id of a key, and somebody to stop them."""
 
 
 def payload_class(name: str) -> type[Payload]:
@@ -103,15 +109,15 @@ def test_standard_output_is_the_payload_and_nothing_else(
         "recommend gru --user 3": "recommendations",
         "recommend gru --all -o lists.parquet": "recommendation_file",
         "export gru -o model": "export",
+        "keys create shop --role write": "keys.create",
+        "keys list": "keys.list",
     }
     for line, name in lines.items():
         printed(line.split(), name, 0, capfd)
-    # `data get` has its own test: it needs a data set in the cache
-    assert set(lines.values()) == set(PAYLOADS) - {"data.get", "error"}
-    run = {line.split()[0] for line in lines}
-    assert run == set(COMMANDS) - SILENT | {"data"}
-    about_data = {name for name in data if not name.startswith("-")}
-    assert {line.split()[1] for line in lines if line.startswith("data ")} == about_data - {"get"}
+    assert set(lines.values()) == set(PAYLOADS) - {name.replace(" ", ".") for name in ELSEWHERE} - {"error"}
+    grouped = {f"{group} {name}" for group, (_, names) in GROUPS.items() for name in names}
+    ran = {" ".join(line.split()[: 2 if line.split()[0] in GROUPS else 1]) for line in lines}
+    assert ran == (set(COMMANDS) | grouped) - SILENT - ELSEWHERE
 
 
 def test_data_get(ml100k: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

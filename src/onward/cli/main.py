@@ -27,6 +27,7 @@ COMMANDS = {
     "compare": "Compare runs: a table with intervals and paired tests, and an HTML report.",
     "recommend": "Recommend items for a user, a typed history, or everyone.",
     "export": "Write the bundle that serving loads.",
+    "serve": "Serve a model over HTTP: events in, recommendations out.",
     "models": "List the models.",
     "doctor": "Say what this machine has.",
     "demo": "The whole path on MovieLens-100K, in a few minutes.",
@@ -34,15 +35,33 @@ COMMANDS = {
 for _name, _help in COMMANDS.items():
     app.command(f"onward.cli.{_name}:{_name}", name=_name, help=_help)
 
-data = App(name="data", help="Public data sets by name, and what is inside a dataset folder.")
-for _name, _help in {
-    "list": "Public data sets that can be had by name.",
-    "get": "Fetch a public data set and verify it.",
-    "describe": "Show the columns and counts of a dataset folder.",
-    "audit": "Find leaks and traps in a dataset, for one protocol.",
-}.items():
-    data.command(f"onward.cli.data_{_name}:data_{_name}", name=_name, help=_help)
-app.command(data)
+GROUPS = {
+    "data": (
+        "Public data sets by name, and what is inside a dataset folder.",
+        {
+            "list": "Public data sets that can be had by name.",
+            "get": "Fetch a public data set and verify it.",
+            "describe": "Show the columns and counts of a dataset folder.",
+            "audit": "Find leaks and traps in a dataset, for one protocol.",
+        },
+    ),
+    "keys": (
+        "API keys of a server: who may ask, write and administer.",
+        {
+            "create": "Make a key and print it, once.",
+            "list": "List the keys, without their secrets.",
+            "revoke": "Make a key worthless.",
+        },
+    ),
+}
+"""Group -> what it is, and its commands."""
+_groups = []
+for _group, (_about, _commands) in GROUPS.items():
+    _made = App(name=_group, help=_about)
+    for _name, _help in _commands.items():
+        _made.command(f"onward.cli.{_group}_{_name}:{_group}_{_name}", name=_name, help=_help)
+    app.command(_made)
+    _groups.append(_made)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -73,7 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _show_whole_help(given: list[str]) -> None:
     """Let the help page of the command called be its whole docstring, example included, not the line of the list."""
     called = app.parse_commands([word for word in given if not word.startswith("-")])[1][-1]
-    if called not in (app, data):
+    if called is not app and called not in _groups:
         called.help = None
 
 

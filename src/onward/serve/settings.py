@@ -61,6 +61,19 @@ class LimitsConfig(Config):
     """Requests a second of one key, over all workers; 0 sets no limit."""
 
 
+class ConnectionsConfig(Config):
+    """What one worker bears of clients that are slow or many."""
+
+    request_seconds: float = Field(10.0, gt=0)
+    """Seconds in which a request must be complete, and its answer read; then the connection is closed."""
+    idle_seconds: float = Field(20.0, gt=0)
+    """Seconds that a connection is kept open between two requests."""
+    per_address: int = Field(512, ge=1)
+    """Connections of one address, at most."""
+    total: int = Field(8_192, ge=1)
+    """Connections in all, at most; fewer where the limit of descriptors is lower."""
+
+
 class ReasonsConfig(Config):
     """How lists explain themselves where that is asked for."""
 
@@ -107,6 +120,8 @@ class ServeConfig(Config):
     """Micro-batches."""
     limits: LimitsConfig = LimitsConfig()
     """What one request may ask for."""
+    connections: ConnectionsConfig = ConnectionsConfig()
+    """Slow and many clients."""
     reasons: ReasonsConfig = ReasonsConfig()
     """Explanations."""
     retrieval: RetrievalConfig = RetrievalConfig()

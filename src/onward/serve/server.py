@@ -1,0 +1,83 @@
+"""A server from its first check to its last answer: one process, or several that a parent looks after."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from onward.serve.launch import Address, listen, model_name, require_keys, settle
+from onward.serve.metrics import shared_table
+from onward.serve.settings import read_settings
+from onward.serve.store import open_store
+from onward.serve.supervisor import supervise
+from onward.serve.worker import WorkerPlan, run_worker
+
+
+@dataclass(frozen=True)
+class Started:
+    """A server that answers.
+
+    Attributes:
+        url: where.
+        model: which model serves.
+        store: where events are kept.
+        keys: how many are good.
+        notes: what a reader should know.
+    """
+
+    url: str
+    model: str
+    store: str
+    keys: int
+    notes: list[str]
+
+
+def run_server(
+    model: Path | None,
+    store: str,
+    host: str,
+    port: int,
+    workers: int,
+    models: Path | None,
+    config: Path | None,
+    page: bool,
+    ready: Callable[[Started], None],
+) -> int:
+    """Serve until SIGTERM or SIGINT; returns the signal. Arguments as those of `onward serve`.
+
+    Raises:
+        OnwardError: the settings, the store, the model or the address can't be used.
+    """
+    settings = read_settings(config)
+    name = None if model is None else model_name(model)
+    address = listen(host, port)
+    opened = open_store(store)
+    try:
+        keys = require_keys(address.host, opened)
+        note = settle(opened, name)
+        active = opened.deployment().active or ""
+    finally:
+        opened.close()
+    notes = [note] if note else []
+    if port and address.port != port:
+        notes.append(f"port {port} is taken, so it is {address.port}")
+    plan = WorkerPlan(
+        number=0,
+        workers=workers,
+        store=store,
+        model=None if model is None else str(model.resolve()),
+        models=None if models is None else str(models.resolve()),
+        settings=settings,
+        page=page,
+        name=f"{socket.gethostname()}:{address.port}",
+    )
+    return _run(plan, address, lambda: ready(Started(address.url, active, store, keys, notes)))
+
+
+def _run(plan: WorkerPlan, address: Address, ready: Callable[[], None]) -> int:
+    if plan.workers == 1:
+        return run_worker(plan, address.listening, None, ready)
+    with shared_table(plan.workers) as table:
+        return supervise(plan, address.listening, table, ready)
