@@ -13,8 +13,11 @@ from typing import Any, Literal
 from onward.payload import Payload
 
 EXTRAS = {
+    "ann": "an index of nearest items, for catalogs of many",
     "mf": "matrix factorisation: the model 'als'",
+    "onnx": "models exported to ONNX, and answered by its runtime",
     "pandas": "pandas frames in and out",
+    "postgres": "the event store in PostgreSQL",
     "track": "TensorBoard files beside metrics.jsonl",
 }
 """Extra -> what it brings."""

@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 
-from onward.machine import Machine, is_busy
+from onward.machine import Machine, is_busy, usable_cores
 from onward.models.losses import full_softmax
 from onward.preferences import Preferences, machine_key
 from onward.threads import team
@@ -36,8 +36,8 @@ def calibrate(progress: Callable[[int, int], None] | None = None) -> Preferences
         progress: called with (measurements done, in all).
     """
     busy = is_busy()
-    all_threads = torch.get_num_threads()
-    counts = sorted({1, max(1, all_threads // 2), all_threads})
+    cores = usable_cores()
+    counts = sorted({1, max(1, cores // 2), cores})
     speeds: dict[str, float] = {}
     total = 2 * len(CHUNKS) + len(counts)
 
@@ -76,10 +76,14 @@ def _speed(precision: Precision, chunk_rows: int, threads: int) -> float:
     def work(_: int) -> None:
         full_softmax(states, table, bias, targets, weights, getattr(torch, precision), chunk_rows)
 
-    best = 0.0
-    with team(threads, small=True) as members:
-        for _ in range(REPEATS):
-            started = time.perf_counter()
-            members.map(work, range(threads))
-            best = max(best, ROWS * threads / (time.perf_counter() - started))
+    best, given = 0.0, torch.get_num_threads()
+    torch.set_num_threads(threads)  # a team has no more than PyTorch, which OMP_NUM_THREADS may hold back for now
+    try:
+        with team(threads, small=True) as members:
+            for _ in range(REPEATS):
+                started = time.perf_counter()
+                members.map(work, range(threads))
+                best = max(best, ROWS * threads / (time.perf_counter() - started))
+    finally:
+        torch.set_num_threads(given)
     return best
