@@ -30,6 +30,7 @@ BAR_ITEMS, BAR_GIB, BAR_SHARE = 1_000_000, 6.0, 0.5
 CHILD = """
 import json, sys, time
 from pathlib import Path
+import torch
 from onward.train.run import train
 begin = time.perf_counter()
 folder = Path(sys.argv[2])
@@ -46,6 +47,7 @@ print(json.dumps({
     "training": done.seconds,
     "gib": int(peak.split()[1]) / 2**20,
     "ndcg": done.validation["ndcg@10"],
+    "threads": torch.get_num_threads(),
 }))
 """
 
@@ -62,6 +64,7 @@ class Row(TypedDict):
     training: float
     gib: float
     ndcg: float
+    threads: int
     speed: float
 
 
@@ -167,9 +170,11 @@ def write(rows: list[Row], events: int) -> None:
         "|---:|---|---:|---:|---:|---:|---:|---:|---:|"
     )
     verdicts = "\n".join(f"- {bar}: {'met' if met else 'MISSED'}" for bar, met in bars(rows))
+    threads = " or ".join(str(count) for count in sorted({row["threads"] for row in rows}))
     text = (
         f"# Growth of the catalog\n\nWritten by `python bench/growth.py --events {events}`: one epoch of SASRec "
-        f"(64 wide, 2 blocks, length {LENGTH}) over {events:,} synthetic events, {os.cpu_count()} cores. The loss of "
+        f"(64 wide, 2 blocks, length {LENGTH}) over {events:,} synthetic events, {threads} threads on "
+        f"{os.cpu_count()} cores. The loss of "
         "each size's first row is the one that Onward chooses. `all s` is all that the command does: opening the "
         "data, the epoch, checkpoints, validation, the bundle. NDCG@10 is on the validation part, over the whole "
         "catalog (a fixed sample of requests where the catalog is large).\n\n"
