@@ -1,0 +1,1 @@
+"""The live page of the server: templates and scripts without a build step or a network."""

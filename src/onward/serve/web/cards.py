@@ -1,0 +1,163 @@
+"""A model's card for the page: what its bundle's manifest says, and how it was measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from onward.config import RunConfig, read_toml
+from onward.errors import OnwardError
+from onward.evaluate import report_text as text
+from onward.evaluate.report_parts import protocol
+from onward.manifest import BundleManifest, Measurement
+
+MAIN = "ndcg@10"
+LEADING = ("ndcg@10", "hr@10", "mrr@10", "ndcg@5", "hr@5", "mse", "accuracy", "f1")
+"""Metrics of the chart, where they were measured."""
+SPLITS = {
+    "last": "each user's last event",
+    "time": "everything after a moment in time",
+    "users": "users held out",
+    "all": "nothing: it trained on every event",
+}
+
+
+@dataclass(frozen=True)
+class Card:
+    """One model in one line.
+
+    Attributes:
+        kind: name of its class of models.
+        items: of its catalog.
+        metric: that it is compared by, if it was measured.
+        value: of that metric.
+        manifest: everything else.
+        settings: of the model, as its configuration has them.
+    """
+
+    kind: str
+    items: int
+    metric: str | None
+    value: float | None
+    manifest: BundleManifest
+    settings: dict[str, str]
+
+
+def card(folder: Path) -> Card | None:
+    """The card of a bundle's folder; None for one that can't be read. Hashes are verified at loading."""
+    try:
+        file = folder / "manifest.json"
+        return _read(file, file.stat().st_mtime_ns)
+    except (OSError, OnwardError, ValueError):
+        return None
+
+
+@lru_cache(maxsize=64)
+def _read(file: Path, _changed: int) -> Card:
+    manifest = BundleManifest.parse(json.loads(file.read_text(encoding="utf-8")), "manifest.json")
+    measured = next((one for one in _measurements(manifest) if MAIN in one.values), None)
+    value = _value(measured.values[MAIN]) if measured else None
+    config = RunConfig.parse(read_toml(file.with_name("config.toml")))
+    settings = {name: _plain(value) for name, value in config.model.items() if name != "name"}
+    return Card(manifest.model, manifest.items, MAIN if measured else None, value, manifest, settings)
+
+
+def whole(name: str, found: Card, active: bool, others: list[str]) -> dict[str, Any]:
+    """Everything of one model, for the page `model`."""
+    manifest = found.manifest
+    return {
+        "name": name,
+        "lede": f"A {manifest.model} model that {'serves now' if active else 'is ready to serve'}. "
+        "Given what somebody did, oldest first, it ranks what comes next; it needs a history, not a known user.",
+        "others": others,
+        "facts": _facts(found),
+        "measurements": [_measured(one) for one in _measurements(manifest)],
+        "data": _data(manifest),
+        "training": _training(manifest),
+        "settings": found.settings,
+        "privacy": "The weights hold rows of training users: to forget a user, train again without them."
+        if manifest.holds_user_rows
+        else "The weights hold no rows of users. Forgetting a user is a matter of the event store alone.",
+    }
+
+
+def _measurements(manifest: BundleManifest) -> list[Measurement]:
+    return sorted(manifest.metrics, key=lambda one: one.part != "test")
+
+
+def _facts(found: Card) -> list[dict[str, str]]:
+    manifest = found.manifest
+    parameters = manifest.training.get("parameters")
+    facts = [
+        ("Model", manifest.model, "what kind it is"),
+        ("Items", text.whole(manifest.items), "that it can recommend"),
+        ("Trained on", text.whole(manifest.data.training_events), f"events of {text.whole(manifest.data.users)} users"),
+        ("Training took", text.duration(manifest.training.get("seconds")), ""),
+    ]
+    if parameters:
+        facts.append(("Parameters", text.whole(parameters), "learned numbers"))
+    if found.value is not None:
+        facts.append((text.metric_name(MAIN), text.fixed(found.value), "see below"))
+    return [{"label": label, "value": value, "note": note} for label, value, note in facts]
+
+
+def _measured(one: Measurement) -> dict[str, Any]:
+    names = [name for name in LEADING if name in one.values] or list(one.values)[:8]
+    bars = [{"name": text.metric_name(name), **_bar(one.values[name])} for name in names if name != "mse"]
+    split = SPLITS.get(str(one.protocol.get("split")), "a part of the log")
+    candidates = one.protocol.get("candidate_items")
+    among = f"{candidates:,} items, none sampled" if isinstance(candidates, int) else "the whole catalog"
+    main = _value(one.values.get(MAIN))
+    said = f"{text.metric_name(MAIN)} {text.fixed(main)}. " if main is not None else ""
+    return {
+        "part": one.part,
+        "lede": f"{said}Predicted: {split}, each among {among}.",
+        "bars": bars,
+        "rows": [
+            {"name": text.metric_name(name), "value": value, "meaning": text.metric_meaning(name)}
+            for name, value in one.values.items()
+        ],
+        "protocol": protocol(one.protocol),
+    }
+
+
+def _bar(value: object) -> dict[str, Any]:
+    interval = [value["low"], value["high"]] if isinstance(value, Mapping) and "low" in value else None
+    return {"value": _value(value), "interval": interval}
+
+
+def _value(value: object) -> float | None:
+    found = value.get("value") if isinstance(value, Mapping) else value
+    return float(found) if isinstance(found, int | float) else None
+
+
+def _data(manifest: BundleManifest) -> list[dict[str, str]]:
+    data = manifest.data
+    facts = [
+        ("Made from", ", ".join(data.sources) or "not recorded"),
+        ("Events", f"{data.events:,}, of which {data.training_events:,} trained the model"),
+        ("Users", f"{data.users:,}"),
+        ("Items", f"{manifest.items:,}"),
+    ]
+    if data.time_min is not None and data.time_max is not None:
+        facts.append(("Time", f"{text.day(data.time_min)} to {text.day(data.time_max)}"))
+    again = "may be recommended again" if manifest.seen == "include" else "aren't recommended again"
+    facts += [("Items of the history", again), ("Content hash", manifest.dataset)]
+    return [{"label": label, "value": value} for label, value in facts]
+
+
+def _training(manifest: BundleManifest) -> list[dict[str, str]]:
+    facts = {
+        "Tested on": SPLITS[manifest.split.protocol],
+        **{name.replace("_", " ").capitalize(): _plain(value) for name, value in manifest.training.items()},
+        "Packages": ", ".join(f"{name} {version}" for name, version in manifest.packages.items()),
+    }
+    return [{"label": label, "value": value} for label, value in facts.items()]
+
+
+def _plain(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if type(value) is int else str(value)

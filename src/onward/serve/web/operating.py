@@ -1,0 +1,154 @@
+"""Operations: figures, charts, models and the store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from onward.evaluate import report_text as text
+from onward.serve.metrics import CLICK_HOURS
+from onward.serve.service import Service
+from onward.serve.store import ClickThrough
+from onward.serve.web.cards import Card, card
+from onward.serve.web.samples import Rates, Samples
+from onward.serve.web.words import milliseconds
+
+CHARTS = (
+    {"key": "requests", "title": "Requests a second", "unit": "/s", "series": ["requests"]},
+    {"key": "latency", "title": "Latency of recommendations, ms", "unit": "ms", "series": ["p50", "p95", "p99"]},
+    {"key": "events", "title": "Events a minute", "unit": "/min", "series": ["events"]},
+)
+
+
+def figures(service: Service, samples: Samples) -> dict[str, Any]:
+    """Tiles and the points of the charts, for `operations_now`."""
+    now, seconds = samples.window()
+    clicks = _clicks(service)
+    lists, clicked = sum(one.lists for one in clicks.values()), sum(one.clicks for one in clicks.values())
+    waiting = f"{service.metrics.value('queue'):,.0f} waiting in the queue"
+    tiles = [
+        _tile("Requests", _rate(now.requests), "a second", f"over {text.duration(seconds)}"),
+        _tile("Latency, median", milliseconds(now.quantiles[0]), "", _tail(now)),
+        _tile("Events", _rate(now.events), "a minute", "acknowledged as durable"),
+        _tile("Click-through", text.percent(clicked / lists) if lists else "–", "", _of_lists(clicked, lists)),
+        _tile("Fallback", text.percent(now.fallback), "", "of lists, filled by popularity"),
+        _tile("Server errors", text.whole(now.failed), "", waiting, bad=now.failed > 0),
+    ]
+    return {"tiles": tiles, "samples": _points(samples.series()), "charts": CHARTS}
+
+
+def models(service: Service, said: str = "", failed: str = "", failed_detail: str = "") -> dict[str, Any]:
+    """The table of models.
+
+    Args:
+        said: what was done just now.
+        failed: what was tried and failed, with why.
+    """
+    found = service.models()
+    deployment = found.deployment
+    clicks = _clicks(service)
+    cards = {name: card(service.deployer.models.path(name)) for name in found.models}
+    metric = next((one.metric for one in cards.values() if one and one.metric), None)
+    if not failed and deployment.reason:
+        failed, failed_detail = "The last switch was given up", deployment.reason
+    return {
+        "active": deployment.active or "no model",
+        "previous": deployment.previous,
+        "target": deployment.target,
+        "metric": text.metric_name(metric) if metric else None,
+        "said": said,
+        "failed": failed,
+        "failed_detail": failed_detail,
+        "rows": [_row(name, cards[name], clicks.get(name), deployment.active, metric) for name in found.models],
+        "workers": found.workers,
+        "unattributed": _unattributed(service),
+    }
+
+
+def store(service: Service) -> dict[str, Any]:
+    """What the event store holds."""
+    stats = service.store.stats()
+    facts = [
+        ("Events", text.whole(stats.events), "the newest in commit order: " + text.whole(stats.last_seq)),
+        ("Users", text.whole(stats.users), "anonymous visitors among them"),
+        ("Items", text.whole(stats.items), "named by events or the catalog"),
+        ("Lists logged", text.whole(stats.impressions), _lost(stats.impressions_lost)),
+        ("Size", _bytes(stats.bytes), f"and {_bytes(stats.log_bytes)} of log" if stats.log_bytes else ""),
+        ("Forgotten", text.whole(stats.forgotten), "users"),
+    ]
+    return {
+        "backend": {"sqlite": "SQLite", "postgresql": "PostgreSQL"}.get(stats.backend, stats.backend),
+        "events": stats.events,
+        "facts": [{"label": label, "value": value, "note": note} for label, value, note in facts],
+    }
+
+
+def _row(
+    name: str, found: Card | None, clicks: ClickThrough | None, active: str | None, metric: str | None
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "active": name == active,
+        "kind": found.kind if found else "can't be read",
+        "size": found.items if found else None,
+        "measured": found.value if found and found.metric == metric else None,
+        "lists": clicks.lists if clicks else 0,
+        "clicks": clicks.clicks if clicks else 0,
+        "share": clicks.clicks / clicks.lists if clicks and clicks.lists else None,
+    }
+
+
+def _points(series: Sequence[tuple[float, Rates]]) -> Mapping[str, Any]:
+    quantiles = [
+        [None if rates.quantiles[place] is None else 1000 * (rates.quantiles[place] or 0) for _, rates in series]
+        for place in range(3)
+    ]
+    return {
+        "time": [round(when, 1) for when, _ in series],
+        "requests": [[rates.requests for _, rates in series]],
+        "events": [[rates.events for _, rates in series]],
+        "latency": quantiles,
+    }
+
+
+def _clicks(service: Service) -> dict[str, ClickThrough]:
+    return {one.model: one for one in service.store.click_through(_day_ago()).models}
+
+
+def _unattributed(service: Service) -> str:
+    number = service.store.click_through(_day_ago()).unattributed
+    return f"Lists and clicks of the last 24 hours; {number:,} clicks belong to no logged list."
+
+
+def _day_ago() -> int:
+    return time.time_ns() // 1000 - int(CLICK_HOURS * 3_600e6)
+
+
+def _tile(label: str, value: str, unit: str, note: str, bad: bool = False) -> dict[str, Any]:
+    return {"label": label, "value": value, "unit": unit if value != "–" else "", "note": note, "bad": bad}
+
+
+def _rate(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
+
+
+def _tail(rates: Rates) -> str:
+    return f"95% in {milliseconds(rates.quantiles[1])}, 99% in {milliseconds(rates.quantiles[2])}"
+
+
+def _of_lists(clicks: int, lists: int) -> str:
+    return f"{clicks:,} clicks on {lists:,} lists, 24 h" if lists else "no list in 24 hours"
+
+
+def _lost(lists: int) -> str:
+    return f"{lists:,} lost to a full buffer" if lists else "none lost"
+
+
+def _bytes(number: int | None) -> str:
+    value = float(number or 0)
+    for unit in ("bytes", "KiB", "MiB"):
+        if value < 1024:
+            return f"{value:,.0f} {unit}"
+        value /= 1024
+    return f"{value:,.1f} GiB"
