@@ -36,6 +36,7 @@ from onward.data.dataset import Manifest, check_files, check_format, sha256
 from onward.errors import ConfigError, FormatError
 from onward.files import atomic_folder
 from onward.manifest import FORMAT, BundleManifest, DataFacts, Measurement
+from onward.manifest import bundle_folder as bundle_folder
 from onward.models.base import Items, Recommender, build
 from onward.models.registry import model_class
 
@@ -132,17 +133,6 @@ def load_bundle(path: str | Path) -> Bundle:
             f"it was written by onward {manifest.packages.get('onward', 'of an unknown version')}; train it again",
         ) from error
     return Bundle(folder, manifest, config, model, Catalog(frame.drop(COUNT_COLUMN, TIE_COLUMN)))
-
-
-def bundle_folder(path: str | Path) -> Path:
-    """The bundle at a path: the folder itself, or `model/` of a run folder. Raises FormatError when there is none."""
-    folder = Path(path)
-    for candidate in (folder, folder / "model"):
-        if (candidate / "manifest.json").is_file():
-            return candidate
-    if (folder / "config.toml").is_file():
-        raise FormatError(f"run {folder} has no trained model yet", "finish its training: onward train ... --resume")
-    raise FormatError(f"{folder} is neither a run nor a bundle: it has no manifest.json", "make one with: onward train")
 
 
 def read_manifest(folder: Path) -> BundleManifest:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ConfigDict
 
 from onward.config import Config, SplitConfig
+from onward.errors import FormatError
 
 FORMAT = "onward.bundle/1"
 
@@ -77,3 +79,14 @@ class BundleManifest(_Written):
     """Package -> version that wrote this."""
     files: dict[str, str]
     """File -> SHA-256."""
+
+
+def bundle_folder(path: str | Path) -> Path:
+    """The bundle at a path: the folder itself, or `model/` of a run folder. Raises FormatError when there is none."""
+    folder = Path(path)
+    for candidate in (folder, folder / "model"):
+        if (candidate / "manifest.json").is_file():
+            return candidate
+    if (folder / "config.toml").is_file():
+        raise FormatError(f"run {folder} has no trained model yet", "finish its training: onward train ... --resume")
+    raise FormatError(f"{folder} is neither a run nor a bundle: it has no manifest.json", "make one with: onward train")

@@ -9,8 +9,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from onward.bundle import bundle_folder
 from onward.errors import ConfigError
+from onward.manifest import bundle_folder
 from onward.serve.deploy import ALIVE
 from onward.serve.store import EventStore
 

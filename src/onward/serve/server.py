@@ -9,10 +9,10 @@ from pathlib import Path
 
 from onward.serve.launch import Address, listen, model_name, require_keys, settle
 from onward.serve.metrics import shared_table
+from onward.serve.plan import WorkerPlan
 from onward.serve.settings import read_settings
 from onward.serve.store import open_store
 from onward.serve.supervisor import supervise
-from onward.serve.worker import WorkerPlan, run_worker
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,8 @@ def run_server(
 
 def _run(plan: WorkerPlan, address: Address, ready: Callable[[], None]) -> int:
     if plan.workers == 1:
+        from onward.serve.worker import run_worker  # loads the numerical libraries, which a parent needs none of
+
         return run_worker(plan, address.listening, None, ready)
     with shared_table(plan.workers) as table:
         return supervise(plan, address.listening, table, ready)

@@ -15,7 +15,7 @@ from typing import BinaryIO
 import structlog
 
 from onward.errors import OnwardError
-from onward.serve.worker import GIVE_UP, WorkerPlan
+from onward.serve.plan import GIVE_UP, WorkerPlan
 
 LOOK = 0.1
 """Seconds between two looks at the workers."""

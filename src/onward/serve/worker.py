@@ -15,7 +15,6 @@ from contextlib import contextmanager
 import structlog
 import uvicorn
 
-from onward.config import Config
 from onward.errors import OnwardError
 from onward.serve.api import create_app
 from onward.serve.connections import Connections, quiet
@@ -23,40 +22,17 @@ from onward.serve.deploy import Deployer
 from onward.serve.keys import Keys
 from onward.serve.launch import BACKLOG
 from onward.serve.metrics import Metrics
+from onward.serve.plan import GIVE_UP, WorkerPlan
 from onward.serve.service import Service
-from onward.serve.settings import ServeConfig
 from onward.serve.shelf import Shelf
 from onward.serve.store import open_store
 
 DRAIN = 6
 """Seconds that requests have to finish after the signal to stop."""
-GIVE_UP = 9.0
-"""Seconds after that signal when the process ends whatever still runs."""
 SWITCH_INTERVAL = 0.0005
 """Seconds a thread may hold the interpreter while another waits: the event loop and the engine take turns."""
 
 log = structlog.get_logger("onward.serve")
-
-
-class WorkerPlan(Config):
-    """What a worker is told."""
-
-    number: int
-    """From 0."""
-    workers: int
-    """How many there are."""
-    store: str
-    """File or URL of the store."""
-    model: str | None
-    """Bundle named on the command line."""
-    models: str | None
-    """Folder of further ones."""
-    settings: ServeConfig
-    """`serve.toml`."""
-    page: bool
-    """Whether the live page is served."""
-    name: str
-    """Of the server: host and port."""
 
 
 def run_worker(plan: WorkerPlan, listening: socket.socket, table: int | None, ready: Callable[[], None]) -> int:
