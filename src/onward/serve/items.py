@@ -81,6 +81,15 @@ class LiveCatalog:
         title = next((record.features[name] for name in names if record.features.get(name)), None)
         return str(title) if title is not None else record.id
 
+    @property
+    def title_column(self) -> str | None:
+        """The column that people read, where there is one."""
+        return next((name for name in TITLE_COLUMNS if name in self.frame.columns), None)
+
+    def suggest(self, text: str) -> list[str]:
+        """Titles (or ids) of the model's items that come close to a text."""
+        return self._model.suggest(text)
+
     def features(self, index: int) -> dict[str, JsonValue]:
         """What is known of an item (1 to N) beside its id, JSON values."""
         record = self._records.get(index)

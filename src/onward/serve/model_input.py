@@ -65,9 +65,9 @@ class HistoryReader:
         self._valued = model.value_range is not None
         self._grouped, self._duplicates = data.grouped, data.duplicates
         self._n_items = len(bundle.catalog)
-        # of groups, `max_length` counts each as one step
-        windowed = isinstance(model, SequenceModel) and not self._grouped
-        self._limit = min(limit, model.config.max_length) if windowed else limit
+        self._limit = limit
+        if isinstance(model, SequenceModel) and not self._grouped:  # of groups, `max_length` counts each as one step
+            self._limit = min(limit, model.config.max_length)
 
     def read(self, requests: Sequence[Request], catalog: LiveCatalog) -> list[Given]:
         """The history of each request."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from onward.bundle import Bundle
+from onward.serve.scoring import Scorer
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,9 @@ class LoadedModel:
     Attributes:
         name: of its folder on the shelf.
         bundle: the model, its catalog and its manifest.
+        scorer: how the model computes here.
     """
 
     name: str
     bundle: Bundle
+    scorer: Scorer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -12,26 +12,36 @@ from onward.config import Config
 FallbackKind = Literal["recent", "popular"]
 
 
+MANY_IDS = 10_000
+"""Ids in one rule, at most."""
+MANY_PINS = 100
+
+
 class Rules(Config):
-    """What may be in a list and what stands first. The server's own rules and a request's both hold."""
+    """What may be in a list and what stands first. The server's own rules and a request's both hold.
+
+    Where both say something, `allow`, `deny`, `where` and `at_most` each narrow the list further, boosts add up, and
+    what the request says of seen items and pins replaces what the server says. Ids that no item has are passed over.
+    """
 
     seen: Literal["exclude", "include"] | None = None
     """Whether items of the user's history may come again; by default what the bundle says."""
-    seen_days: float | None = Field(None, gt=0)
+    seen_days: float | None = Field(None, gt=0, le=36_500)
     """Only events of the last so many days make an item seen; the whole history by default."""
-    seen_actions: tuple[str, ...] = ()
+    seen_actions: tuple[str, ...] = Field((), max_length=50)
     """Only events of these actions make an item seen; all by default."""
-    allow: tuple[str, ...] | None = None
+    allow: tuple[str, ...] | None = Field(None, max_length=MANY_IDS)
     """Ids of the only items that may be in a list."""
-    deny: tuple[str, ...] = ()
+    deny: tuple[str, ...] = Field((), max_length=MANY_IDS)
     """Ids of items that may not."""
     where: str | None = Field(None, max_length=2_000)
     """Expression over item features that each item must meet, such as `genre = "Comedy" and price < 20`."""
-    at_most: dict[str, int] = {}
-    """Feature -> items of one value of it in a list, at most, such as `{ genre = 3 }`."""
-    pinned: tuple[str, ...] = ()
+    at_most: dict[str, Annotated[int, Field(ge=1)]] = Field({}, max_length=10)
+    """Feature -> items of one value of it in a list, at most, such as `{ genre = 3 }`. An item of several values counts
+    for each of them, one of none for none."""
+    pinned: tuple[str, ...] = Field((), max_length=MANY_PINS)
     """Ids of items that come first, in this order, seen or not; `deny`, `allow` and `where` hold for them too."""
-    boost: dict[str, float] = {}
+    boost: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field({}, max_length=MANY_IDS)
     """Item id -> what is added to its score, in standard deviations of the request's scores; below 0 lowers it."""
 
 

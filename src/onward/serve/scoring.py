@@ -1,0 +1,140 @@
+"""Scores and states of a loaded model, by torch or by ONNX Runtime, whichever is faster here.
+
+Legend: B requests, V items, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from time import process_time
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from onward.bundle import ENCODER, Bundle
+from onward.data.sequences import Histories, Ints
+from onward.errors import MissingExtraError
+from onward.models.base import Bools
+from onward.models.sequence import SequenceModel
+from onward.serve.onnx import OnnxEncoder
+
+PROBE = ((1, 50), (8, 50))
+"""(rows, steps) on which torch and ONNX Runtime are compared."""
+PROBE_RUNS = 20
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Milliseconds of one history of 50 events, by torch and by ONNX Runtime (None where it can't)."""
+
+    torch: float
+    onnx: float | None
+
+
+class Scorer:
+    """A model's answers as arrays.
+
+    Args:
+        onnx: whether the bundle's graph may be used.
+
+    Attributes:
+        speed: what was measured; None for a model without an encoder.
+        uses_onnx: whether ONNX Runtime computes the states.
+
+    Raises FormatError for a graph that differs from the weights.
+    """
+
+    def __init__(self, bundle: Bundle, onnx: bool = True) -> None:
+        self.model = bundle.model
+        self.trained: Bools = bundle.model.items.candidates
+        self.speed: Speed | None = None
+        self._encoder: OnnxEncoder | None = None
+        self._table, self._bias = torch.zeros(0), torch.zeros(0)
+        if isinstance(self.model, SequenceModel):
+            table = self.model.input if self.model.output is None else self.model.output
+            self._table = table.weight.detach()
+            self._bias = self.model.output_bias.detach()
+            self._choose(bundle, self.model, onnx)
+
+    def _choose(self, bundle: Bundle, model: SequenceModel, onnx: bool) -> None:
+        by_torch = _measure(model.last_states, model)
+        self.speed = Speed(by_torch[0], None)
+        if not onnx or not (bundle.path / ENCODER).is_file():
+            return
+        try:
+            encoder = OnnxEncoder((bundle.path / ENCODER).read_bytes(), model, torch.get_num_threads())
+        except MissingExtraError:  # the graph is an offer
+            return
+        encoder.check()
+        by_onnx = _measure(encoder.states, model)
+        self.speed = Speed(by_torch[0], by_onnx[0])
+        if sum(by_onnx) < sum(by_torch):
+            self._encoder = encoder
+
+    @property
+    def uses_onnx(self) -> bool:
+        """Whether ONNX Runtime computes the states."""
+        return self._encoder is not None
+
+    @property
+    def has_states(self) -> bool:
+        """Whether scores are products of states and item vectors."""
+        return isinstance(self.model, SequenceModel)
+
+    def known(self, histories: Histories) -> Bools:
+        """(B,) bool: histories with an item that was seen in training; of the others the model knows nothing."""
+        _, positions = histories.positions()
+        before = np.concatenate([[0], np.cumsum(self.trained[histories.item[positions]])])
+        ends = np.cumsum(histories.lengths)
+        known: Bools = before[ends] > before[ends - histories.lengths]
+        return known
+
+    def states(self, histories: Histories) -> Tensor:
+        """(B, D) float32 states of known histories, of a model that has them."""
+        if self._encoder is not None:
+            return torch.from_numpy(self._encoder.states(histories))
+        assert isinstance(self.model, SequenceModel)
+        return self.model.last_states(histories)
+
+    def of_states(self, states: Tensor) -> Tensor:
+        """(B, V + 1) float32 scores of states."""
+        return F.linear(states, self._table, self._bias)
+
+    def scores(self, histories: Histories) -> Tensor:
+        """(B, V + 1) float32 scores of known histories."""
+        if self.has_states:
+            return self.of_states(self.states(histories))
+        return self.model.score_histories(histories)
+
+    def scores_of(self, histories: Histories, items: Ints) -> NDArray[np.float32]:
+        """(B, n) float32 scores of some items, (n,) indices, after known histories."""
+        chosen = torch.from_numpy(items)
+        if self.has_states:
+            found = F.linear(self.states(histories), self._table[chosen], self._bias[chosen])
+        else:
+            found = self.model.score_histories(histories)[:, chosen]
+        return found.numpy()
+
+    @cached_property
+    def unit_vectors(self) -> Tensor | None:
+        """(V + 1, D) float32 item vectors of length 1, of a model that scores by them."""
+        return F.normalize(self._table) if self.has_states else None
+
+
+def _measure(states: Callable[[Histories], object], model: SequenceModel) -> list[float]:
+    """Milliseconds of processor time for each shape of PROBE, of one call once warm."""
+    taken = []
+    for rows, steps in PROBE:
+        rng = np.random.default_rng(0)
+        histories = Histories.from_lists(rng.integers(1, model.items.n + 1, (rows, steps)).tolist(), model.items.n)
+        states(histories)
+        started = process_time()
+        for _ in range(PROBE_RUNS):
+            states(histories)
+        taken.append((process_time() - started) / PROBE_RUNS * 1e3)
+    return taken
