@@ -105,6 +105,10 @@ class Engine:
         """Raise ConfigError (ExpressionError) for rules that can't be used, before a request waits in a batch."""
         self._current().plan(rules)
 
+    def passing(self, rules: Rules | None) -> int:
+        """Items that pass rules, the server's among them."""
+        return int(self._current().plan(rules).allowed.sum())
+
     def recommend(self, requests: Sequence[Request]) -> list[Answer]:
         """The lists of a batch, in order.
 

@@ -9,7 +9,16 @@ from typing import Any
 import pydantic_core
 from pydantic import ValidationError
 
-from onward.errors import ConfigError, ConflictError, DataError, MissingExtraError, OnwardError, Overloaded, StoreError
+from onward.errors import (
+    ConfigError,
+    ConflictError,
+    DataError,
+    FormatError,
+    MissingExtraError,
+    OnwardError,
+    Overloaded,
+    StoreError,
+)
 from onward.serve.schemas import Wire
 
 MEDIA_TYPE = b"application/problem+json"
@@ -40,7 +49,7 @@ class ProblemOut(Wire):
     detail: str
     """What is wrong and what to do, for people."""
     position: int | None = None
-    """Where an expression can't be read: its character, from 0."""
+    """Where an expression can't be read: its character, from 1."""
     errors: list[FieldError] | None = None
     """The fields that are wrong."""
 
@@ -113,6 +122,11 @@ def invalid(errors: Iterable[Mapping[str, Any]]) -> ApiError:
     return ApiError(422, "invalid", f"{said}{more}", errors=fields)
 
 
+def no_such_item() -> ApiError:
+    """The 404 of an item."""
+    return ApiError(404, "no_such_item", "the catalog has no such item")
+
+
 def to_api_error(error: Exception) -> ApiError | None:
     """How an error is answered; None for one that nobody raised on purpose, which is a 500."""
     if isinstance(error, ApiError):
@@ -125,7 +139,7 @@ def to_api_error(error: Exception) -> ApiError | None:
         return ApiError(503, "store", "the event store can't be used now; try again", retry_after=1.0)
     if isinstance(error, ConflictError):
         return ApiError(409, "conflict", said(error))
-    if isinstance(error, ConfigError | DataError):
+    if isinstance(error, ConfigError | DataError | FormatError):
         return ApiError(422, error.code, said(error), position=getattr(error, "position", None))
     if isinstance(error, MissingExtraError):
         return ApiError(501, error.code, said(error))

@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import IO
 
+from onward.bundle import load_bundle
 from onward.errors import ConfigError, unknown
+from onward.manifest import bundle_folder
 from onward.serve.engine import Engine
 from onward.serve.launch import model_name
-from onward.serve.models import ModelShelf
+from onward.serve.models import LoadedModel
+from onward.serve.scoring import Scorer
 from onward.serve.settings import ServeConfig
 from onward.serve.store import EventStore
+from onward.serve.warm import start_engine
 
 
 class Shelf:
@@ -25,8 +29,8 @@ class Shelf:
 
     def __init__(self, store: EventStore, settings: ServeConfig, models: str | None, model: str | None) -> None:
         self._store, self._settings = store, settings
-        self._shelf = None if models is None else ModelShelf(Path(models))
-        self._own = {} if model is None else {model_name(Path(model)): Path(model)}
+        self._shelf = None
+        self._own = {} if model is None else {model_name(Path(model)): bundle_folder(model)}
 
     def names(self) -> list[str]:
         """Names that can be loaded."""
@@ -40,7 +44,9 @@ class Shelf:
 
     def engine(self, name: str) -> Engine:
         """Load, check and warm a model. Raises OnwardError saying what is wrong with it."""
-        raise NotImplementedError
+        bundle = load_bundle(self.path(name))
+        loaded = LoadedModel(name, bundle, Scorer(bundle, self._settings.models.onnx))
+        return Engine(loaded, self._store, self._settings)
 
     def receive(self, archive: IO[bytes]) -> str:
         """Take an archive of a bundle; returns its name. Raises ConfigError where there is no folder of models."""
