@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
-from onward.serve.problems import ApiError
+from onward.serve.problems import no_such_item
 from onward.serve.schemas import Id, ItemIn, ItemOut, ItemsIn, ItemsOut, SimilarOut
 from onward.serve.service import Service
 from onward.serve.store import ItemRecord
@@ -40,7 +40,7 @@ def catalog_router(service: Service) -> APIRouter:
         """One item, from the run-time catalog or the model's."""
         found = await asyncio.to_thread(service.item, item)
         if found is None:
-            raise ApiError(404, "no_such_item", "there is no such item")
+            raise no_such_item()
         return found
 
     @router.delete("/{item:path}")

@@ -21,8 +21,6 @@ from onward.serve.settings import ConnectionsConfig
 
 HEAD_BYTES = 65_536
 """Of a request's line and headers that are still incomplete, at most."""
-SWEEP = 0.5
-"""Seconds between two looks for slow connections."""
 SPARE_DESCRIPTORS = 256
 """Descriptors kept for files and for connections that are being refused."""
 
@@ -60,15 +58,11 @@ class Connections:
             if not self._addresses[address]:
                 del self._addresses[address]
 
-    async def watch(self) -> None:
-        """Close what is slow, until cancelled."""
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(SWEEP)
-            now = loop.time()
-            for connection in list(self.open):
-                connection.check(now)
-            self.metrics.gauge("connections", len(self.open))
+    def sweep(self, now: float) -> None:
+        """Close what is slow; to be called about twice a second, with the loop's time."""
+        for connection in list(self.open):
+            connection.check(now)
+        self.metrics.gauge("connections", len(self.open))
 
     def protocol(self) -> type[HttpToolsProtocol]:
         """The protocol class that uvicorn makes for each connection."""

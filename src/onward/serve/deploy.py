@@ -19,7 +19,7 @@ import structlog
 
 from onward.errors import ConflictError, OnwardError, StoreError
 from onward.serve.problems import ApiError
-from onward.serve.requests import Answer, Request
+from onward.serve.requests import Answer, Request, Rules
 from onward.serve.store import Deployment, EventStore
 
 if TYPE_CHECKING:
@@ -104,10 +104,13 @@ class Deployer:
     def answer(self, requests: Sequence[Request]) -> list[Answer]:
         """Answer a batch by the model that the store says serves. Raises NotReady when it isn't loaded here."""
         deployment = self._store.deployment()
-        answers = self._engine(deployment).recommend(requests)
-        for answer in answers:
-            answer.generation = deployment.generation
-        return answers
+        engine = self._engine(deployment)
+        engine.generation = deployment.generation
+        return engine.recommend(requests)
+
+    def check(self, rules: Rules) -> None:
+        """Raise ConfigError for rules that the model's catalog can't follow, before others wait with them."""
+        self.engine.check(rules)
 
     @property
     def engine(self) -> Engine:

@@ -21,6 +21,7 @@ from onward.serve.completion import Completions
 from onward.serve.deploy import ALIVE, Deployer
 from onward.serve.keys import Keys
 from onward.serve.metrics import Metrics
+from onward.serve.problems import no_such_item
 from onward.serve.requests import Answer, Request
 from onward.serve.schemas import (
     DeploymentOut,
@@ -88,11 +89,16 @@ class Service:
 
     async def recommend(self, request: Request) -> Recommended:
         """One list; its impression is logged. Raises Overloaded, NotReady, StoreError, ConfigError for bad rules."""
+        if request.rules is not None:
+            self.deployer.check(request.rules)
         answer = await self._completions.wait(self.batcher.submit(request))
         return self._logged(request, answer)
 
     async def recommend_all(self, requests: Sequence[Request]) -> list[Recommended]:
         """Several lists, in order; all or none."""
+        for request in requests:
+            if request.rules is not None:
+                self.deployer.check(request.rules)
         futures = [self.batcher.submit(request) for request in requests]
         answers = [await self._completions.wait(future) for future in futures]
         return [self._logged(request, answer) for request, answer in zip(requests, answers, strict=True)]
@@ -123,24 +129,20 @@ class Service:
         return HistoryOut(user=user, events=events)
 
     def item(self, item: str) -> ItemOut | None:
-        """An item, as the run-time catalog has it, else the model's; None for one that neither knows."""
-        records = self.store.items([item])
-        known = self.deployer.engine.item(item)
-        if not records and known is None:
+        """An item of the catalog as it is now; None for one that it doesn't have. Raises NotReady."""
+        facts = self.deployer.engine.item(item)
+        if facts is None:
             return None
-        features = records[0].features if records else known.features if known else {}
-        title = known.title if known else str(features.get("title", item))
-        return ItemOut(id=item, title=title, features=features, deleted=bool(records) and records[0].deleted)
+        return ItemOut(id=facts.item, title=facts.title, features=facts.features, deleted=facts.deleted)
 
     def similar(self, item: str, k: int) -> SimilarOut:
-        """Items that are like one. Raises ApiError 404 for one that the model doesn't know."""
-        found = self.deployer.engine.similar(item, k)
-        return SimilarOut(
-            item=item,
-            items=[
-                SimilarItem(item=one.item, title=one.title, score=one.score, position=one.position) for one in found
-            ],
-        )
+        """Items that are like one. Raises ApiError 404 for an item that the catalog doesn't have, NotReady."""
+        engine = self.deployer.engine
+        if engine.item(item) is None:
+            raise no_such_item()
+        found = engine.similar(item, k)
+        items = [SimilarItem(item=one.item, title=one.title, score=one.score, position=one.position) for one in found]
+        return SimilarOut(item=item, items=items)
 
     def models(self) -> ModelsOut:
         """The models here, which of them serves, and the workers."""
@@ -157,7 +159,6 @@ class Service:
 
     def exposition(self) -> bytes:
         """All metrics for Prometheus."""
-        self.metrics.gauge("queue", self.batcher.waiting)
         return self.metrics.exposition(self.store, self.store.deployment())
 
     def forget(self, user: str) -> Receipt:

@@ -29,6 +29,8 @@ from onward.serve.store import open_store
 
 DRAIN = 6
 """Seconds that requests have to finish after the signal to stop."""
+SWEEP = 0.5
+"""Seconds between two looks for slow connections, and at the queue."""
 SWITCH_INTERVAL = 0.0005
 """Seconds a thread may hold the interpreter while another waits: the event loop and the engine take turns."""
 
@@ -56,7 +58,7 @@ def run_worker(plan: WorkerPlan, listening: socket.socket, table: int | None, re
 
 def build_service(plan: WorkerPlan, table: int | None) -> Service:
     """The parts of a worker, loaded and connected."""
-    store = open_store(plan.store)
+    store = open_store(plan.store, plan.settings.impressions)
     metrics = Metrics(table, plan.number)
     shelf = Shelf(store, plan.settings, plan.models, plan.model)
     deployer = Deployer(store, shelf, f"{plan.name}/{plan.number}")
@@ -92,7 +94,7 @@ class _Server(uvicorn.Server):
             loop="uvloop",
             http=self._connections.protocol(),
             ws="none",
-            lifespan="off",
+            lifespan="on",
             log_config=None,
             access_log=False,
             proxy_headers=False,
@@ -105,14 +107,21 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self._watch = asyncio.create_task(self._connections.watch())
+        self._watching = asyncio.create_task(self._watch())
         gc.collect()
         gc.freeze()  # what was loaded stays: later collections pass over it
         self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await super().shutdown(sockets)
-        self._watch.cancel()
+        self._watching.cancel()
+
+    async def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(SWEEP)
+            self._connections.sweep(loop.time())
+            self._service.metrics.gauge("queue", self._service.batcher.waiting)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -1,0 +1,114 @@
+"""Real servers as subprocesses, and small models for them to serve."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+import httpx
+
+ONWARD = [
+    sys.executable,
+    "-W",
+    "error::ResourceWarning",
+    "-c",
+    "from onward.cli.main import main; raise SystemExit(main())",
+]
+LONGEST = 60.0
+"""Seconds until a test gives up waiting."""
+
+
+class Server:
+    """`onward serve` in a process of its own, ready when the constructor returns; a context manager that stops it.
+
+    Args:
+        folder: for the store, the log and the settings.
+        model: bundle or run.
+        options: further words of the command line.
+        settings: text of `serve.toml`.
+        page: whether the page is served.
+    """
+
+    def __init__(
+        self, folder: Path, model: Path | None, *options: str, settings: str = "", page: bool = False, port: int = 0
+    ) -> None:
+        self.store = folder / "events.db"
+        self.log = folder / "log.txt"
+        (folder / "serve.toml").write_text(settings, encoding="utf-8")
+        words = ["serve", *([str(model)] if model else []), "--json", "--port", str(port), "--store", str(self.store)]
+        words += ["--config", str(folder / "serve.toml"), *([] if page else ["--no-page"]), *options]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen([*ONWARD, *words], stdout=subprocess.PIPE, stderr=log, env=_environment())
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line.startswith(b'{"format"'), self.log.read_text()
+        self.started = json.loads(line)
+        self.url = str(self.started["url"])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.stop()
+
+    def client(self, key: str | None = None) -> httpx.Client:
+        """A plain HTTP client."""
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=LONGEST)
+
+    def workers(self) -> list[int]:
+        """Processes of its workers."""
+        done = subprocess.run(["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True, check=False)
+        return [int(pid) for pid in done.stdout.split()]
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Stop it; returns the exit code."""
+        self.process.send_signal(number)
+        code = self.process.wait(LONGEST)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        return code
+
+    def kill(self) -> None:
+        """End it without a chance to do anything."""
+        self.process.kill()
+        self.process.wait(LONGEST)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    """One command of onward."""
+    return subprocess.run([*ONWARD, *words], capture_output=True, text=True, check=False, env=_environment())
+
+
+def make_key(store: Path, role: str) -> str:
+    """A new key of a store."""
+    from onward.serve.keys import create_key
+    from onward.serve.store import open_store
+
+    opened = open_store(store)
+    try:
+        return create_key(opened, f"for {role}", role)[1]  # type: ignore[arg-type]
+    finally:
+        opened.close()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that comes about by itself."""
+    end = time.monotonic() + LONGEST
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.01)
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
