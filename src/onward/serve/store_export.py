@@ -49,6 +49,9 @@ _IMPRESSIONS: Schema = {
 def export(reader: Reader, folder: Path) -> dict[str, int]:
     """Write events.parquet, items.parquet and impressions.parquet into a new folder; returns the rows of each.
 
+    Columns that `onward prepare` wants whole are: an event without an action has the action "event" where others have
+    one, and one without a group is a group of its own. Columns that no event fills are left out.
+
     An impression carries its items in the order of positions, their propensities where the policy was randomised, the
     share of the lists that was logged, the items reported as shown (null without a report) and the items clicked.
 
@@ -57,7 +60,7 @@ def export(reader: Reader, folder: Path) -> dict[str, int]:
     """
     with atomic_folder(folder) as new:
         return {
-            "events": _write(new / "events.parquet", _EVENTS, _event_rows(reader)),
+            "events": _write_events(reader, new / "events.parquet"),
             "items": _write(new / "items.parquet", *_items(reader)),
             "impressions": _write(new / "impressions.parquet", _IMPRESSIONS, _impression_rows(reader)),
         }
@@ -76,6 +79,19 @@ def _write(file: Path, schema: Schema, pieces: Iterable[list[Row]]) -> int:
     else:
         pl.DataFrame(schema=schema).write_parquet(file)
     shutil.rmtree(parts)
+    return rows
+
+
+def _write_events(reader: Reader, file: Path) -> int:
+    rows = _write(file, _EVENTS, _event_rows(reader))
+    frame = pl.scan_parquet(file)
+    filled = frame.select(pl.col("action", "value", "group").is_not_null().any()).collect().row(0, named=True)
+    whole = frame.drop(name for name, found in filled.items() if not found).with_columns(
+        **({"action": pl.col("action").fill_null("event")} if filled["action"] else {}),
+        **({"group": pl.coalesce("group", pl.format("event {}", "id"))} if filled["group"] else {}),
+    )
+    whole.sink_parquet(file.with_suffix(".whole"))
+    file.with_suffix(".whole").replace(file)
     return rows
 
 

@@ -101,7 +101,7 @@ def stored_version(reader: Reader, place: str, create: bool) -> int:
     if not tables and create:
         return 0
     rows = reader.read("SELECT name, value FROM meta") if "meta" in tables else []
-    meta: dict[str, str] = {name: value for name, value in rows}
+    meta: dict[str, str] = dict(rows)
     if meta.get("format") != FORMAT or not meta.get("version", "").isdecimal():
         raise FormatError(f"{place} is a database, but not a store of onward", "name the store's own file or database")
     version = int(meta["version"])

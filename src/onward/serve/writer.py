@@ -131,9 +131,10 @@ class Writer:
     def _next(self) -> _Events | _Call | None:
         while True:
             try:
-                return self._jobs.get(timeout=IDLE_SECONDS if self._buffered() else None)
+                return self._jobs.get(timeout=IDLE_SECONDS)
             except Empty:
-                self._commit([])
+                if self._buffered():
+                    self._commit([])
 
     def _gather(self, first: _Events) -> tuple[list[_Events], _Call | None, bool]:
         """Events that wait, up to the size of a group or to a job of another kind; that job; whether to stop then."""

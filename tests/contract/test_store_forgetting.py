@@ -1,0 +1,104 @@
+"""What goes again, and what stays of it: retention and forgetting in every event store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from store_helpers import DAY, Open, event, impression, items, now, statuses, write_manifest
+
+from onward.errors import FormatError
+from onward.serve.clock import Clock
+from onward.serve.settings import ImpressionsConfig
+from onward.serve.sql_store import SqlStore, open_database
+from onward.serve.store import (
+    EventStore,
+    Outcome,
+)
+
+
+def test_retention_by_age_keeps_the_ids(store: EventStore) -> None:
+    old, new = now() - 10 * DAY, now() - DAY
+    store.append([event(1, at=old), event(2, at=new), event(3, user="bob", at=old, request_id="r1")])
+    store.log_impressions([impression("r1", "bob", at=old), impression("r2", at=new)], durable=True)
+    store.append([event(4, user="bob", at=old, request_id="r1")])
+    assert store.click_through(0).models[0].clicks == 1
+    done = store.retain(days=5, events_a_user=None)
+    assert (done.events, done.impressions, done.users) == (3, 1, 1)
+    assert items(store, "ann") == ["tea"]
+    assert items(store, "bob") == []
+    assert store.append([event(1, at=old)]) == [Outcome("event-1", "duplicate", None)]
+    assert statuses(store.append([event(1, at=new)])) == ["conflict"]
+    stats = store.stats()
+    assert (stats.events, stats.impressions, stats.attributed) == (1, 1, 0)
+    assert store.append([event(5)])[0].seq == 5, "a number is never used twice"
+
+
+def test_retention_by_number_keeps_the_newest(store: EventStore) -> None:
+    store.append([event(number, item=f"i{number}", at=number) for number in range(20)])
+    store.append([event(100, "bob")])
+    assert store.retain(days=None, events_a_user=3).events == 17
+    assert items(store, "ann") == ["i17", "i18", "i19"]
+    assert items(store, "bob") == ["tea"]
+
+
+def test_an_id_is_free_again_only_after_thirty_days(url: str) -> None:
+    at = now()
+    store = SqlStore(open_database(url, True), url, ImpressionsConfig(), clock=Clock(lambda: at))
+    store.append([event(1, at=at)])
+    at += 29 * DAY
+    store.retain(days=1, events_a_user=None)
+    assert statuses(store.append([event(1, at=at - 29 * DAY)])) == ["duplicate"]
+    at += 2 * DAY
+    assert store.retain(days=1, events_a_user=None).ids == 1
+    assert statuses(store.append([event(1, at=at)])) == ["stored"]
+    store.close()
+
+
+def test_a_forgotten_user_is_gone_and_older_events_are_refused(store: EventStore, reopen: Open) -> None:
+    timeless = event(2, at=None)
+    store.append([event(1), timeless, event(3, "bob", at=5)])
+    store.log_impressions([impression("r1"), impression("r2", "bob")], durable=True)
+    store.log_impressions([impression("r3")], durable=False)
+    store.record_shown("r1", "ann", ["tea"])
+    store.append([event(4, at=None, request_id="r1")])
+    receipt = store.forget("ann")
+    assert receipt.user == "ann"
+    assert {name: count for name, count in receipt.removed.items() if name != "impressions"} == {
+        "events": 3,
+        "clicks": 1,
+        "shown": 1,
+        "users": 1,
+    }
+    assert receipt.overwritten
+    assert receipt.details
+    other = reopen()
+    assert items(other, "ann") == []
+    assert items(other, "bob") == ["tea"]
+    assert other.click_through(0).models[0].lists == 1
+    again = other.append([event(1), timeless, event(5, at=receipt.time), event(6, at=None)])
+    assert statuses(again) == ["rejected", "rejected", "rejected", "stored"]
+    assert "forgotten" in (again[0].reason or "")
+    assert statuses(store.append([event(7, at=receipt.time - 1)])) == ["rejected"], "also once the user is back"
+    assert len(store.history("ann", 10)) == 1
+    assert store.stats().forgotten == 1
+    store.close()  # what was buffered before must not come back
+    assert reopen().click_through(0).models[0].lists == 1
+
+
+def test_forgetting_somebody_unknown_still_refuses_what_is_on_its_way(store: EventStore) -> None:
+    receipt = store.forget("zoe")
+    assert set(receipt.removed.values()) == {0}
+    assert statuses(store.append([event(1, "zoe", at=receipt.time - 5)])) == ["rejected"]
+
+
+def test_a_receipt_names_copies_and_models_with_user_rows(store: EventStore, tmp_path: Path, url: str) -> None:
+    store.export(tmp_path / "before")
+    store.append([event(1, at=None)])
+    store.export(tmp_path / "export")
+    knn, gru = write_manifest(tmp_path / "knn", True), write_manifest(tmp_path / "gru", False)
+    receipt = store.forget("ann", [knn, gru])
+    assert receipt.bundles == (str(knn),)
+    assert [(copy.kind, copy.path) for copy in receipt.copies] == [("export", str(tmp_path / "export"))]
+    with pytest.raises(FormatError, match="no bundle"):
+        store.forget("ann", [tmp_path])

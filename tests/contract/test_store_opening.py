@@ -1,0 +1,81 @@
+"""Opening every kind of event store: older, newer, somebody else's, several at once."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from store_helpers import Open, event, impression, items
+
+from onward.errors import ConfigError, FormatError, StoreError
+from onward.serve import tables
+from onward.serve.sql_store import open_database
+from onward.serve.store import (
+    open_store,
+)
+
+
+def test_a_store_of_version_1_is_brought_forward(url: str, reopen: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as older:
+        older.setattr(tables, "STEPS", tables.STEPS[:1])
+        older.setattr(tables, "VERSION", 1)
+        store = reopen()
+        store.append([event(1)])
+        database = open_database(url, False)
+        with database.transaction() as transaction:
+            transaction.run(
+                "INSERT INTO impressions(request_id, user_id, time, model, policy, items) "
+                "VALUES ('old', 'ann', 5, 'm1', 'top', '[\"tea\"]')"
+            )
+        with pytest.raises(StoreError):
+            database.read("SELECT sample FROM impressions")
+        database.close()
+        store.close()
+    store = reopen()
+    assert items(store, "ann") == ["tea"]
+    assert store.append([event(1)])[0].status == "duplicate"
+    database = open_database(url, False)
+    assert database.read("SELECT sample FROM impressions") == [(1.0,)]
+    assert database.read("SELECT value FROM meta WHERE name = 'version'") == [(str(tables.VERSION),)]
+    database.close()
+    store.log_impressions([impression("new")], durable=True)
+    assert store.stats().impressions == 2
+
+
+def test_a_newer_store_is_refused(url: str, reopen: Open) -> None:
+    reopen().close()
+    database = open_database(url, False)
+    with database.transaction() as transaction:
+        transaction.run("UPDATE meta SET value = '99' WHERE name = 'version'")
+    database.close()
+    with pytest.raises(FormatError, match="newer onward: its tables are version 99"):
+        open_store(url)
+
+
+def test_several_processes_may_make_a_store_at_once(url: str, reopen: Open) -> None:
+    with ThreadPoolExecutor(6) as pool:
+        stores = list(pool.map(lambda _: reopen(), range(6)))
+    stores[0].append([event(1)])
+    assert [len(store.history("ann", 5)) for store in stores] == [1] * 6
+
+
+def test_a_database_of_something_else_is_refused(url: str) -> None:
+    database = open_database(url, True)
+    with database.transaction() as transaction:
+        transaction.run("CREATE TABLE sheep (name TEXT)")
+    database.close()
+    with pytest.raises(FormatError, match="not a store of onward"):
+        open_store(url)
+
+
+def test_reading_does_not_make_a_store(url: str) -> None:
+    with pytest.raises(FormatError):
+        open_store(url, create=False)
+    assert url.startswith("postgresql") or not Path(url).exists()
+
+
+@pytest.mark.parametrize("wrong", ["mysql://here/there", "sqlite:///store.db"])
+def test_an_unknown_kind_of_store(wrong: str) -> None:
+    with pytest.raises(ConfigError, match="no kind of store"):
+        open_store(wrong)
