@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from itertools import count
 from typing import IO
 
+from onward.errors import FormatError
 from onward.serve.batcher import Batcher
 from onward.serve.completion import Completions
 from onward.serve.deploy import ALIVE, Deployer
 from onward.serve.keys import Keys
 from onward.serve.metrics import Metrics
-from onward.serve.problems import no_such_item
+from onward.serve.problems import ApiError, no_such_item, said
 from onward.serve.requests import Answer, Request
 from onward.serve.schemas import (
     DeploymentOut,
@@ -154,8 +155,11 @@ class Service:
         )
 
     def receive_model(self, archive: IO[bytes]) -> str:
-        """Take an uploaded model, check it, and put it among the others; returns its name."""
-        return self.deployer.models.receive(archive)
+        """Take an uploaded model, check it, and put it among the others; returns its name. Raises ApiError 422."""
+        try:
+            return self.deployer.models.receive(archive)
+        except FormatError as error:  # its words are about what was sent, not about this server
+            raise ApiError(422, "refused", said(error)) from None
 
     def exposition(self) -> bytes:
         """All metrics for Prometheus."""

@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import IO
 
-from onward.bundle import load_bundle
 from onward.errors import ConfigError, unknown
 from onward.manifest import bundle_folder
 from onward.serve.engine import Engine
 from onward.serve.launch import model_name
-from onward.serve.models import LoadedModel
-from onward.serve.scoring import Scorer
+from onward.serve.models import ModelShelf
 from onward.serve.settings import ServeConfig
 from onward.serve.store import EventStore
 from onward.serve.warm import start_engine
@@ -29,7 +27,7 @@ class Shelf:
 
     def __init__(self, store: EventStore, settings: ServeConfig, models: str | None, model: str | None) -> None:
         self._store, self._settings = store, settings
-        self._shelf = None
+        self._shelf = None if models is None else ModelShelf(Path(models), settings.models)
         self._own = {} if model is None else {model_name(Path(model)): bundle_folder(model)}
 
     def names(self) -> list[str]:
@@ -38,18 +36,21 @@ class Shelf:
 
     def path(self, name: str) -> Path:
         """A bundle's folder. Raises ConfigError for an unknown name."""
-        if name not in self.names():
-            raise ConfigError(unknown("model", name, self.names()), "put its folder into the folder of --models")
-        return self._own.get(name) or self._shelf.path(name)  # type: ignore[union-attr]
+        if name in self._own:
+            return self._own[name]
+        if self._shelf is None:
+            raise ConfigError(unknown("model", name, self._own), "start the server with --models FOLDER")
+        return self._shelf.path(name)
 
     def engine(self, name: str) -> Engine:
         """Load, check and warm a model. Raises OnwardError saying what is wrong with it."""
-        bundle = load_bundle(self.path(name))
-        loaded = LoadedModel(name, bundle, Scorer(bundle, self._settings.models.onnx))
-        return Engine(loaded, self._store, self._settings)
+        return start_engine(name, self.path(name), self._store, self._settings)
 
     def receive(self, archive: IO[bytes]) -> str:
-        """Take an archive of a bundle; returns its name. Raises ConfigError where there is no folder of models."""
+        """Take an archive of a bundle; returns its name.
+
+        Raises ConfigError where there is no folder of models, FormatError for what is no sound bundle.
+        """
         if self._shelf is None:
             raise ConfigError("this server has no folder of models", "start it with --models FOLDER")
         return self._shelf.receive(archive)
