@@ -26,7 +26,8 @@ COUNTED = 10_000
 
 def catalog(service: Service, query: str) -> dict[str, Any]:
     """Items whose title or id holds the query; the first ones of the catalog without one."""
-    live = service.deployer.engine.catalog
+    engine = service.deployer.engine
+    live = engine.catalog
     frame = live.frame
     names = [name for name in ("item", *TITLE_COLUMNS) if name in frame.columns]
     hits = frame.with_row_index("_index", 1)
@@ -40,7 +41,7 @@ def catalog(service: Service, query: str) -> dict[str, Any]:
         "size": f"{len(live):,} items that lists are made of. Items added at run time are among them.",
         "said": _said(query, hits.height),
         "found": [_item(service, live.id(index)) for index in some],
-        "near": live.suggest(query) if query and not some else [],
+        "near": engine.model.bundle.catalog.suggest(query) if query and not some else [],
     }
 
 
@@ -49,10 +50,7 @@ def item(service: Service, wanted: str) -> dict[str, Any]:
     found = service.item(wanted)
     if found is None:
         raise ApiError(404, "no_such_item", f"there is no item '{wanted}' in the catalog")
-    try:
-        similar = service.similar(wanted, SIMILAR).items
-    except ApiError:  # an item that was added at run time
-        similar = []
+    similar = service.similar(wanted, SIMILAR).items
     features = [{"label": "id", "value": found.id}]
     features += [{"label": name, "value": feature(value)} for name, value in found.features.items()]
     return {

@@ -15,7 +15,7 @@ from onward.serve.web.samples import Rates, Samples
 from onward.serve.web.words import milliseconds
 
 CHARTS = (
-    {"key": "requests", "title": "Requests a second", "unit": "/s", "series": ["requests"]},
+    {"key": "requests", "title": "API requests a second", "unit": "/s", "series": ["requests"]},
     {"key": "latency", "title": "Latency of recommendations, ms", "unit": "ms", "series": ["p50", "p95", "p99"]},
     {"key": "events", "title": "Events a minute", "unit": "/min", "series": ["events"]},
 )
@@ -28,7 +28,7 @@ def figures(service: Service, samples: Samples) -> dict[str, Any]:
     lists, clicked = sum(one.lists for one in clicks.values()), sum(one.clicks for one in clicks.values())
     waiting = f"{service.metrics.value('queue'):,.0f} waiting in the queue"
     tiles = [
-        _tile("Requests", _rate(now.requests), "a second", f"over {text.duration(seconds)}"),
+        _tile("API requests", _rate(now.requests), "a second", f"lists and events, over {text.duration(seconds)}"),
         _tile("Latency, median", milliseconds(now.quantiles[0]), "", _tail(now)),
         _tile("Events", _rate(now.events), "a minute", "acknowledged as durable"),
         _tile("Click-through", text.percent(clicked / lists) if lists else "–", "", _of_lists(clicked, lists)),
@@ -70,7 +70,7 @@ def store(service: Service) -> dict[str, Any]:
     """What the event store holds."""
     stats = service.store.stats()
     facts = [
-        ("Events", text.whole(stats.events), "the newest in commit order: " + text.whole(stats.last_seq)),
+        ("Events", text.whole(stats.events), _span(stats.oldest, stats.newest)),
         ("Users", text.whole(stats.users), "anonymous visitors among them"),
         ("Items", text.whole(stats.items), "named by events or the catalog"),
         ("Lists logged", text.whole(stats.impressions), _lost(stats.impressions_lost)),
@@ -129,11 +129,17 @@ def _tile(label: str, value: str, unit: str, note: str, bad: bool = False) -> di
     return {"label": label, "value": value, "unit": unit if value != "–" else "", "note": note, "bad": bad}
 
 
+def _span(oldest: int | None, newest: int | None) -> str:
+    return "" if oldest is None or newest is None else f"{text.day(oldest)} to {text.day(newest)}"
+
+
 def _rate(value: float) -> str:
-    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
+    return f"{value:,.0f}" if value >= 10 or not value else f"{value:.1f}"
 
 
 def _tail(rates: Rates) -> str:
+    if rates.quantiles[1] is None:
+        return "no list over the API yet"
     return f"95% in {milliseconds(rates.quantiles[1])}, 99% in {milliseconds(rates.quantiles[2])}"
 
 

@@ -23,8 +23,8 @@ class Snapshot:
 
     Attributes:
         time: seconds since 1970.
-        requests: HTTP requests.
-        failed: those answered with 5xx.
+        requests: HTTP requests for recommendations and with events.
+        failed: HTTP requests, this page's among them, that were answered with 5xx.
         events: events stored.
         lists: lists made; `fallen` those of them that fell back.
         latency: counts of the buckets of `total`, the time of a whole request for recommendations.
@@ -105,12 +105,12 @@ class Samples:
 
     def _now(self) -> Snapshot:
         value = self._metrics.value
-        requests = {status: sum(value(f"requests:{route}:{status}") for route in ROUTES) for status in STATUSES}
+        requests = {route: [value(f"requests:{route}:{status}") for status in STATUSES] for route in ROUTES}
         lists = {fallback: value(f"lists:{fallback}") for fallback in FALLBACKS}
         return Snapshot(
             time=time.time(),
-            requests=sum(requests.values()),
-            failed=requests["5xx"],
+            requests=sum(requests["recommendations"]) + sum(requests["events"]),
+            failed=sum(counts[STATUSES.index("5xx")] for counts in requests.values()),
             events=value("events:stored"),
             lists=sum(lists.values()),
             fallen=sum(lists.values()) - lists["none"],

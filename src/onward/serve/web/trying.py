@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 from onward.errors import ConfigError, ExpressionError
 from onward.serve.problems import ApiError
@@ -67,6 +68,15 @@ class Wanted:
 
 
 @dataclass(frozen=True)
+class Because:
+    """One event that moved an item's score, by how much, and in which direction."""
+
+    word: str
+    title: str
+    effect: float
+
+
+@dataclass(frozen=True)
 class Row:
     """One item of the list as it is shown; `share` is where its score lies between the list's lowest and highest."""
 
@@ -77,7 +87,7 @@ class Row:
     share: float | None
     pinned: bool
     fallback: bool
-    because: Sequence[Reason]
+    because: Sequence[Because]
     move: Move | None
 
 
@@ -90,6 +100,7 @@ class ShownAnswer:
     ids: str
     fallback: str | None
     basis: str
+    all_fallback: bool
     list_seconds: float
     stages: Sequence[tuple[str, float]]
 
@@ -137,6 +148,7 @@ class TryView:
     events: Sequence[ShownEvent]
     total: str
     earlier: str
+    whole: str
     now: int
     answer: ShownAnswer | None = None
     error: Trouble | None = None
@@ -205,7 +217,8 @@ def _view(
     before: Sequence[str],
     now: int,
 ) -> TryView:
-    history = service.history(wanted.user or viewer.visitor_user, COUNTED_EVENTS).events
+    user = wanted.user or viewer.visitor_user
+    history = service.history(user, COUNTED_EVENTS).events
     titles: dict[str, Line] = {}
 
     def title(item: str) -> Line:
@@ -220,6 +233,7 @@ def _view(
         events=[_event(one, title(one.item)) for one in reversed(history[-SHOWN_EVENTS:])],
         total=_total(len(history)),
         earlier=_earlier(len(history)),
+        whole=f"/users?id={quote(user, safe='')}",
         now=now,
         answer=_answer(made, moved, title) if made else None,
         error=error,
@@ -242,6 +256,7 @@ def _answer(made: Recommended, moved: Sequence[Move] | None, title: Any) -> Show
         ids=json.dumps([ranked.item for ranked in answer.items]),
         fallback=_fallback(made),
         basis=_basis(answer.history_events, answer.unknown_items, answer.model),
+        all_fallback=all(row.fallback for row in rows),
         list_seconds=sum(seconds for name, seconds in answer.stages.items() if name != "reasons"),
         stages=stages,
     )
@@ -249,9 +264,19 @@ def _answer(made: Recommended, moved: Sequence[Move] | None, title: Any) -> Show
 
 def _row(ranked: Ranked, shown: Line, low: float, high: float, move: Move | None) -> Row:
     share = None if ranked.fallback or high <= low else max(0.04, (ranked.score - low) / (high - low))
-    because = [reason for reason in ranked.reasons if reason.effect > 0][:BECAUSE]
+    because = _because(ranked.reasons[:BECAUSE])
     score = "" if ranked.fallback else f"{ranked.score:.3g}".replace("-", "−")
     return Row(ranked.item, ranked.title, shown.features, score, share, ranked.pinned, ranked.fallback, because, move)
+
+
+def _because(reasons: Sequence[Reason]) -> list[Because]:
+    """In words: because of this and that, despite this."""
+    told: list[Because] = []
+    for reason in reasons:
+        word = "because of" if reason.effect > 0 else "despite"
+        word = "and" if told and (told[-1].effect > 0) == (reason.effect > 0) else f", {word}" if told else word
+        told.append(Because(word, reason.title, reason.effect))
+    return told
 
 
 def _fallback(made: Recommended) -> str | None:
@@ -269,6 +294,8 @@ def _fallback(made: Recommended) -> str | None:
 
 
 def _basis(events: int, unknown: int, model: str) -> str:
+    if not events and not unknown:
+        return ""
     said = f"By {model}, from {events:,} {'event' if events == 1 else 'events'} of the history."
     return f"{said} It knows nothing of {unknown:,} more." if unknown else said
 

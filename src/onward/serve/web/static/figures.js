@@ -5,6 +5,20 @@
   const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString("en-GB");
   const MINUTES = 5 * 60;
 
+  // Says so where there is nothing to draw.
+  const quiet = {
+    id: "quiet",
+    afterDraw({ ctx, chartArea, data }) {
+      if (data.datasets.some((set) => set.data.some((point) => point.y !== null))) return;
+      ctx.save();
+      ctx.fillStyle = css("--soft");
+      ctx.font = `13px ${getComputedStyle(document.body).fontFamily}`;
+      ctx.textAlign = "center";
+      ctx.fillText("nothing yet", (chartArea.left + chartArea.right) / 2, (chartArea.top + chartArea.bottom) / 2);
+      ctx.restore();
+    },
+  };
+
   // Figures over time: the newest samples are in the attribute of #now, which renews itself.
   document.querySelectorAll("[data-figure]").forEach((box) => {
     const series = JSON.parse(box.dataset.series);
@@ -14,6 +28,7 @@
       const last = samples.time.at(-1) ?? Date.now() / 1000;
       return {
         type: "line",
+        plugins: [quiet],
         data: {
           datasets: series.map((name, number) => ({
             label: name,
