@@ -28,25 +28,39 @@ def export(
     /,
     *,
     out: Annotated[Path, Parameter(name=["--out", "-o"], help="Folder to write.")],
+    onnx: Annotated[
+        bool, Parameter(help="Add the encoder as an ONNX graph, with which a server is faster.", negative="")
+    ] = False,
     overwrite: Annotated[bool, Parameter(help="Replace a bundle that is there.", negative="")] = False,
     as_json: Json = False,
 ) -> None:
     """Write the bundle that serving loads: a folder with the model, its catalog, a model card and no code.
 
-    The run's latest evaluations go into its manifest. Every file's hash is checked before and recorded after.
+    The run's latest evaluations go into its manifest. Every file's hash is checked before and recorded after. The graph
+    of --onnx (extra `onnx`) is compared with the model on random histories; models whose encoder can't become one say
+    why.
 
-    Example: onward export runs/sasrec -o model/
+    Example: onward export runs/sasrec -o model/ --onnx
     """
+    from onward.bundle import ENCODER, load_bundle, read_manifest
     from onward.bundle import export as library
-    from onward.bundle import read_manifest
+    from onward.files import check_target
 
-    manifest = read_manifest(library(run, out, overwrite))
+    encoder = None
+    if onnx:
+        from onward.serve.onnx import export_encoder
+
+        check_target(out, overwrite)
+        encoder = export_encoder(load_bundle(run))
+    manifest = read_manifest(library(run, out, overwrite, encoder))
 
     def render() -> None:
         measured = (
             ", ".join(dict.fromkeys(entry.part for entry in manifest.metrics)) or "none; onward evaluate adds them"
         )
         print(f"{manifest.model}, {manifest.items:,} items, metrics: {measured}")
+        if ENCODER in manifest.files:
+            print(f"{ENCODER}: the encoder for ONNX Runtime, which a server uses where it is faster")
         print(f"bundle: {out}    next: onward recommend {out} --history ...")
 
     emit(Exported(bundle=str(out), manifest=manifest), as_json, render)
