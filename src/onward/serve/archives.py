@@ -101,7 +101,7 @@ def _name(path: str) -> str:
 
 
 def _tar_members(archive: IO[bytes], start: bytes, limits: ModelsConfig) -> Iterator[tuple[str, IO[bytes]]]:
-    stream = gzip.GzipFile(fileobj=archive) if start[:2] == b"\x1f\x8b" else archive
+    stream = gzip.GzipFile(fileobj=archive, mode="rb") if start[:2] == b"\x1f\x8b" else archive
     # beside the files a tar file holds a header and padding for each, and padding at its end
     bounded = _Bounded(stream, limits.unpacked_bytes + limits.files * 2_048 + _CHUNK)  # type: ignore[arg-type]
     with tarfile.open(fileobj=bounded, mode="r:") as tar:  # type: ignore[call-overload]
