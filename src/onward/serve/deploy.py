@@ -123,10 +123,6 @@ class Deployer:
         self._engine(deployment)
         return deployment
 
-    def bundles(self) -> list[Path]:
-        """Folders of all models that can serve here."""
-        return [self.models.path(name) for name in self.models.names()]
-
     def activate(self, name: str) -> Deployment:
         """Switch every worker to a model; returns after the flip, or raises and leaves the active one serving.
 

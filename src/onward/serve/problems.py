@@ -13,9 +13,9 @@ from onward.errors import (
     ConfigError,
     ConflictError,
     DataError,
-    FormatError,
     MissingExtraError,
     OnwardError,
+    OutputError,
     Overloaded,
     StoreError,
 )
@@ -137,9 +137,11 @@ def to_api_error(error: Exception) -> ApiError | None:
         return ApiError(503, "overloaded", "too many requests are waiting; try again", retry_after=error.retry_after)
     if isinstance(error, StoreError):
         return ApiError(503, "store", "the event store can't be used now; try again", retry_after=1.0)
+    if isinstance(error, OutputError):  # its message names a path
+        return ApiError(503, "output", "the server can't write what was sent; its disk may be full", retry_after=60.0)
     if isinstance(error, ConflictError):
         return ApiError(409, "conflict", said(error))
-    if isinstance(error, ConfigError | DataError | FormatError):
+    if isinstance(error, ConfigError | DataError):
         return ApiError(422, error.code, said(error), position=getattr(error, "position", None))
     if isinstance(error, MissingExtraError):
         return ApiError(501, error.code, said(error))

@@ -12,14 +12,16 @@ import secrets
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
+from pathlib import Path
 from typing import IO
 
 from onward.errors import FormatError
 from onward.serve.batcher import Batcher
 from onward.serve.completion import Completions
 from onward.serve.deploy import ALIVE, Deployer
+from onward.serve.forgetting import bundles_with_user_rows
 from onward.serve.keys import Keys
 from onward.serve.metrics import Metrics
 from onward.serve.problems import ApiError, no_such_item, said
@@ -166,8 +168,11 @@ class Service:
         return self.metrics.exposition(self.store, self.store.deployment())
 
     def forget(self, user: str) -> Receipt:
-        """Remove everything of a user."""
-        return self.store.forget(user, self.deployer.bundles())
+        """Remove everything of a user. The receipt names models as they are called here."""
+        models = self.deployer.models
+        names = {str(models.path(name)): name for name in models.names()}
+        receipt = self.store.forget(user, [Path(path) for path in names if _has_manifest(Path(path))])
+        return replace(receipt, bundles=tuple(names[path] for path in receipt.bundles))
 
     def close(self) -> None:
         """Answer what waits, write what waits, stop."""
@@ -194,3 +199,12 @@ class Service:
         self.store.log_impressions([impression], durable=False)
         self.metrics.answered(answer)
         return Recommended(request_id, answer)
+
+
+def _has_manifest(folder: Path) -> bool:
+    """Whether a bundle can be asked if it holds users; a damaged one can't serve, and must not stand in the way."""
+    try:
+        bundles_with_user_rows([folder])
+    except FormatError:
+        return False
+    return True

@@ -1,0 +1,126 @@
+"""Keys: made and revoked on the command line, needed from the first on, each with what its role may do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from server_helpers import Server, make_key, run, until
+
+from onward.cli.main import main
+from onward.serve.keys import Keys, create_key
+from onward.serve.store import open_store
+
+SETTINGS = "[limits]\nrate = 40\n"
+
+
+@pytest.fixture(scope="module")
+def keyed(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, dict[str, str]]]:
+    """A server with a key of each role, and the keys."""
+    folder = tmp_path_factory.mktemp("keyed")
+    keys = {role: make_key(folder / "events.db", role) for role in ("read", "write", "admin")}
+    with Server(folder, models / "first", "--models", str(models), settings=SETTINGS) as running:
+        yield running, keys
+
+
+def test_the_life_of_a_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = ["--store", str(tmp_path / "events.db")]
+    assert main(["keys", "create", "shop", "--role", "write", *store, "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert main(["keys", "list", *store]) == 0
+    listed = capsys.readouterr().out
+    assert made["id"] in listed
+    assert "shop" in listed
+    secret = made["key"].rpartition("_")[2]
+    assert secret not in listed
+    assert secret.encode() not in b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    assert main(["keys", "revoke", made["id"], *store, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"format": "onward.keys.revoke/1", "id": made["id"]}
+    assert main(["keys", "revoke", "no-such", *store]) == 2
+    assert made["id"] in capsys.readouterr().err
+
+
+def test_what_is_no_key_is_refused(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "events.db")
+    record, key = create_key(store, "x", "read")
+    keys = Keys(store)
+    assert keys.check(key) is not None
+    for wrong in ("", "onward", key[:-1], key + "a", key.upper(), key[:-1] + "é", key.replace(record.id, "0" * 8)):
+        assert keys.check(wrong) is None
+    store.close()
+
+
+def test_listening_beyond_this_machine_needs_a_key(models: Path, tmp_path: Path) -> None:
+    words = ["serve", str(models / "first"), "--host", "0.0.0.0", "--port", "0", "--store", str(tmp_path / "e.db")]
+    done = run(*words)
+    assert done.returncode == 2
+    assert "onward keys create" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "least"),
+    [
+        ("POST", "/v1/recommendations", {"user": "a"}, "read"),
+        ("GET", "/v1/models", None, "read"),
+        ("GET", "/metrics", None, "read"),
+        ("GET", "/v1/users/a/history", None, "read"),
+        ("POST", "/v1/events", {"user": "a", "item": "1"}, "write"),
+        ("POST", "/v1/clicks", {"user": "a", "item": "1", "request_id": "r"}, "write"),
+        ("POST", "/v1/items", {"id": "x"}, "write"),
+        ("DELETE", "/v1/items/x", None, "write"),
+        ("DELETE", "/v1/users/a", None, "admin"),
+        ("POST", "/v1/models/first/activate", {}, "admin"),
+    ],
+)
+def test_roles(
+    keyed: tuple[Server, dict[str, str]], method: str, path: str, body: dict[str, str] | None, least: str
+) -> None:
+    server, keys = keyed
+    order = ("read", "write", "admin")
+    for role in order:
+        with server.client(keys[role]) as http:
+            until(lambda http=http: http.request(method, path, json=body).status_code != 429)
+            status = http.request(method, path, json=body).status_code
+        assert (status < 400) == (order.index(role) >= order.index(least)), (role, status)
+        assert status < 400 or status == 403
+
+
+def test_without_a_good_key_nothing_but_health(keyed: tuple[Server, dict[str, str]]) -> None:
+    server, keys = keyed
+    wrong = [None, "onward_00000000_" + "a" * 43, keys["read"][:-1] + ("a" if keys["read"][-1] != "a" else "b")]
+    for key in wrong:
+        with server.client(key) as http:
+            assert http.get("/healthz").status_code == 200
+            answer = http.post("/v1/recommendations", json={"user": "a"})
+            assert answer.status_code == 401
+            assert answer.headers["www-authenticate"] == "Bearer"
+            assert http.get("/v1/nothing").status_code == 401
+    with server.client() as http:
+        assert http.get("/v1/models", headers={"authorization": "Basic abc"}).status_code == 401
+
+
+def test_a_key_has_its_rate(keyed: tuple[Server, dict[str, str]]) -> None:
+    server, _ = keyed
+    with server.client(make_key(server.store, "read")) as http:
+        until(lambda: http.get("/v1/models").status_code == 200)
+        answers = [http.get("/v1/models") for _ in range(200)]
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert len(answers) - len(refused) >= 30
+    assert refused
+    assert refused[0].json()["code"] == "rate"
+    assert int(refused[0].headers["retry-after"]) >= 1
+
+
+def test_revoking_counts_for_a_running_server_and_never_opens_it(models: Path, tmp_path: Path) -> None:
+    key = make_key(tmp_path / "events.db", "admin")
+    with Server(tmp_path, models / "first") as server, server.client(key) as http:
+        assert http.get("/v1/models").status_code == 200
+        assert server.started["keys"] == 1
+        store = open_store(server.store)
+        store.revoke_key(store.key_records()[0].id)
+        store.close()
+        until(lambda: http.get("/v1/models").status_code == 401)
+        with server.client() as nobody:
+            assert nobody.get("/v1/models").status_code == 401
