@@ -8,15 +8,18 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
-from onward.errors import Overloaded
+from onward.errors import InputError, Overloaded
 from onward.serve.requests import Answer, Request
+
+_Entry = tuple[Request, Future[Answer], float]  # and when it came
 
 
 class Batcher:
     """One thread that answers all waiting requests together; used from any number of threads.
 
     Args:
-        function: (requests) -> answers, one each; an exception is every one of the batch's.
+        function: (requests) -> answers, one each. An exception is every one's of the batch, but for an InputError: then
+            each is asked alone.
         max_batch: requests in a batch, at most.
         max_wait: seconds that a batch which isn't full waits for more.
         max_queue: requests that wait, at most.
@@ -31,7 +34,7 @@ class Batcher:
     ) -> None:
         self._function = function
         self._max_batch, self._max_wait, self._max_queue = max_batch, max_wait, max_queue
-        self._waiting: deque[tuple[Request, Future[Answer], float]] = deque()
+        self._waiting: deque[_Entry] = deque()
         self._changed = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="batcher", daemon=True)
@@ -64,19 +67,27 @@ class Batcher:
         while batch := self._next():
             started = time.perf_counter()
             live = [entry for entry in batch if entry[1].set_running_or_notify_cancel()]
-            if not live:
-                continue
-            try:
-                answers = self._function([request for request, _, _ in live])
-            except BaseException as error:
-                for _, future, _ in live:
-                    future.set_exception(error)
-                continue
-            for (_, future, since), answer in zip(live, answers, strict=True):
+            if live:
+                self._answer(live, started)
+
+    def _answer(self, entries: Sequence[_Entry], started: float) -> None:
+        try:
+            answers = self._function([request for request, _, _ in entries])
+        except InputError as error:
+            if len(entries) == 1:
+                entries[0][1].set_exception(error)
+            else:  # only whoever asked for what can't be done is told so
+                for entry in entries:
+                    self._answer([entry], started)
+        except BaseException as error:
+            for _, future, _ in entries:
+                future.set_exception(error)
+        else:
+            for (_, future, since), answer in zip(entries, answers, strict=True):
                 answer.stages["queue"] = started - since
                 future.set_result(answer)
 
-    def _next(self) -> list[tuple[Request, Future[Answer], float]]:
+    def _next(self) -> list[_Entry]:
         """The next batch; empty once closed and nothing waits."""
         with self._changed:
             while not self._waiting and not self._closed:
