@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import re
@@ -153,6 +154,16 @@ def extras() -> list[Extra]:
         )
         for name, packages in needed.items()
     ]
+
+
+def give_back_memory() -> None:
+    """Give memory that was freed back to the system, where the C library would keep it (glibc).
+
+    Tensors of ever new sizes leave gaps in its heap, which grew to several times what was in use within minutes.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim is not None:
+        trim(0)
 
 
 def _is_installed(package: str) -> bool:

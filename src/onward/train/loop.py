@@ -23,6 +23,7 @@ from onward.config import RequestTime, TrainConfig
 from onward.data.batches import TrainingBatches
 from onward.data.sequences import Histories, Ints
 from onward.errors import ConfigError, TrainingError
+from onward.machine import give_back_memory
 from onward.models.sequence import SequenceModel
 from onward.threads import team
 from onward.train.augmentation import make_augmentation
@@ -158,6 +159,7 @@ class _Loop:
         if step % self.validation_steps == 0 or ends:
             self._look()
             self._validate()
+            give_back_memory()
         elif time.perf_counter() - self.saved > SAVE_SECONDS:
             self._look()
             self._save(self.last)
