@@ -9,7 +9,7 @@ from pathlib import Path
 from onward.errors import ConfigError, FormatError
 from onward.manifest import BundleManifest
 from onward.serve.attribution import remove_lists
-from onward.serve.database import Reader, Transaction, pack
+from onward.serve.database import Reader, Transaction
 from onward.serve.store import ID_DAYS, Copy
 from onward.serve.tombstones import Tombstones
 
@@ -25,10 +25,10 @@ def remove_user(transaction: Transaction, user: str, now: int, tombstones: Tombs
     ]
     clicks = transaction.run("DELETE FROM clicks WHERE seq IN (SELECT seq FROM events WHERE user_key = ?)", (key,))
     recent = transaction.read(
-        "SELECT id, body, received FROM events WHERE user_key = ? AND received >= ?", (key, now - ID_DAYS * _DAY)
+        "SELECT id, received FROM events WHERE user_key = ? AND received >= ?", (key, now - ID_DAYS * _DAY)
     )
     # an event without a time of its own, sent once more, would look new: the hashed ids tell that it is not
-    _keep_ids(transaction, [(tombstones.hash(name), body, received) for name, body, received in recent])
+    tombstones.keep_ids(transaction, [(name, None, received) for name, received in recent])
     removed = {
         "events": transaction.run("DELETE FROM events WHERE user_key = ?", (key,)),
         "clicks": clicks,
@@ -39,14 +39,6 @@ def remove_user(transaction: Transaction, user: str, now: int, tombstones: Tombs
     remove_lists(transaction, lists)
     tombstones.leave(transaction, user, now)
     return removed
-
-
-def _keep_ids(transaction: Transaction, rows: list[tuple[str, int, int]]) -> None:
-    transaction.run(
-        "INSERT INTO used_ids(id, body, received) SELECT given.value ->> 0, CAST(given.value ->> 1 AS {int}), "
-        "CAST(given.value ->> 2 AS {int}) FROM {rows} WHERE TRUE ON CONFLICT (id) DO NOTHING",
-        (pack(rows),),
-    )
 
 
 def user_since(reader: Reader, user: str) -> int | None:

@@ -53,18 +53,33 @@ class Ingest:
             if reason is not None:
                 outcomes[place] = Outcome(event.id, "rejected", None, reason)
                 continue
-            one = _New(place, event, now if event.time is None else event.time, body_hash(event))
+            time = now if event.time is None else event.time
+            one = _New(place, event, time, body_hash(event, self._tombstones.secret))
             if fresh.setdefault(event.id, one) is not one:
                 repeated.append(one)
-        _find_stored(transaction, fresh.values(), outcomes)
+        self._find_used(transaction, fresh.values(), outcomes)
         users = self._users(transaction, [one for one in fresh.values() if one.place not in outcomes], outcomes)
         new = [one for one in fresh.values() if one.place not in outcomes]
         if new:
             self._insert(transaction, new, users, now, outcomes)
-        _find_stored(transaction, repeated, outcomes)
+        self._find_used(transaction, repeated, outcomes)
         for one in repeated:  # not stored: refused like its first
             outcomes.setdefault(one.place, outcomes[fresh[one.event.id].place])
         return [outcomes[place] for place in range(len(events))]
+
+    def _find_used(self, transaction: Transaction, events: Collection[_New], outcomes: dict[int, Outcome]) -> None:
+        """Fill in the outcomes of events whose id is taken."""
+        if not events:
+            return
+        ids = {one.event.id for one in events}
+        found = transaction.read(
+            "SELECT id, body, seq FROM events WHERE id IN (SELECT given.value FROM {texts})", (pack(ids),)
+        )
+        used = {name: (body, seq) for name, body, seq in found}
+        used |= {name: (body, None) for name, body in self._tombstones.used_ids(transaction, ids - used.keys()).items()}
+        for one in events:
+            if one.event.id in used:
+                outcomes[one.place] = _again(one, *used[one.event.id])
 
     def _users(self, transaction: Transaction, new: Sequence[_New], outcomes: dict[int, Outcome]) -> dict[str, int]:
         """Keys of the users of new events; events from before a forgetting are refused."""
@@ -75,10 +90,9 @@ class Ingest:
         keys = {name: key for name, key, _ in found}
         forgotten = {name: time for name, _, time in found if time}
         forgotten |= self._tombstones.times(transaction, names - keys.keys())
-        if forgotten:
-            self._refuse_forgotten(
-                transaction, [one for one in new if one.event.user in forgotten], forgotten, outcomes
-            )
+        for one in new:
+            if one.time <= forgotten.get(one.event.user, _EARLIEST):
+                outcomes[one.place] = Outcome(one.event.id, "rejected", None, FORGOTTEN)
         missing = sorted({one.event.user for one in new if one.place not in outcomes} - keys.keys())
         if missing:
             last = advance(transaction, "users", len(missing))
@@ -90,19 +104,6 @@ class Ingest:
             )
             keys |= {name: key for key, name, _ in rows}
         return keys
-
-    def _refuse_forgotten(
-        self,
-        transaction: Transaction,
-        new: Sequence[_New],
-        forgotten: dict[str, int],
-        outcomes: dict[int, Outcome],
-    ) -> None:
-        # an event without a time that is sent once more would look new: the hashes of the removed ids tell it
-        removed = self._tombstones.used_ids(transaction, [one.event.id for one in new])
-        for one in new:
-            if one.time <= forgotten[one.event.user] or one.event.id in removed:
-                outcomes[one.place] = Outcome(one.event.id, "rejected", None, FORGOTTEN)
 
     def _insert(
         self,
@@ -211,28 +212,18 @@ def _text_problem(text: str | None, needed: bool) -> str | None:
     return "holds a NUL character" if "\0" in text else None
 
 
-def body_hash(event: Event) -> int:
-    """Hash of all that an event says but its id, to tell a repetition from another event of the same id."""
+def body_hash(event: Event, key: bytes) -> int:
+    """Keyed hash of all that an event says but its id, to tell a repetition from another event of the same id."""
     value = None if event.value is None else float(event.value)
     body = (event.user, event.item, event.time, event.action, value, event.request_id, event.group)
-    return int.from_bytes(hashlib.blake2b(repr(body).encode(), digest_size=8).digest(), "big", signed=True)
+    digest = hashlib.blake2b(repr(body).encode(), key=key, digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
 
 
-def _find_stored(transaction: Transaction, events: Collection[_New], outcomes: dict[int, Outcome]) -> None:
-    """Fill in the outcomes of events whose id is taken."""
-    if not events:
-        return
-    ids = pack({one.event.id for one in events})
-    found = transaction.read(
-        "SELECT id, body, seq FROM events WHERE id IN (SELECT given.value FROM {texts}) "
-        "UNION ALL SELECT id, body, NULL FROM used_ids WHERE id IN (SELECT given.value FROM {texts})",
-        (ids, ids),
-    )
-    stored = {name: (body, seq) for name, body, seq in found}
-    for one in events:
-        body, seq = stored.get(one.event.id, (None, None))
-        if body == one.body:
-            outcomes[one.place] = Outcome(one.event.id, "duplicate", seq)
-        elif body is not None:
-            reason = "this id was used for an event with another content"
-            outcomes[one.place] = Outcome(one.event.id, "conflict", seq, reason)
+def _again(one: _New, body: int | None, seq: int | None) -> Outcome:
+    """What becomes of an event whose id is taken by an event of this body; None where its user was forgotten."""
+    if body is None:
+        return Outcome(one.event.id, "rejected", None, FORGOTTEN)
+    if body == one.body:
+        return Outcome(one.event.id, "duplicate", seq)
+    return Outcome(one.event.id, "conflict", seq, "this id was used for an event with another content")

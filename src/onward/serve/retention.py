@@ -8,6 +8,7 @@ from functools import partial
 from onward.serve.attribution import remove_lists
 from onward.serve.database import Reader, Row, Transaction, pack
 from onward.serve.store import ID_DAYS, Retained
+from onward.serve.tombstones import Tombstones
 
 PIECE = 2_000
 """Rows removed in one transaction."""
@@ -15,7 +16,9 @@ _DAY = 86_400_000_000
 Write = Callable[[Callable[[Transaction], int]], int]
 
 
-def retain(reader: Reader, write: Write, now: int, days: float | None, a_user: int | None) -> Retained:
+def retain(
+    reader: Reader, write: Write, tombstones: Tombstones, now: int, days: float | None, a_user: int | None
+) -> Retained:
     """Remove what is older than so many days, and all but the newest so many events of each user.
 
     Ids of removed events stay for `ID_DAYS` from when they were received. Users without an event that is left go too.
@@ -23,14 +26,14 @@ def retain(reader: Reader, write: Write, now: int, days: float | None, a_user: i
     events = impressions = 0
     if days is not None:
         oldest = now - int(days * _DAY)
-        events += _repeat(write, lambda transaction: _remove_old(transaction, oldest))
+        events += _repeat(write, lambda transaction: _remove_old(transaction, tombstones, oldest))
         impressions = _repeat(write, lambda transaction: _remove_old_lists(transaction, oldest))
     if a_user is not None:
         for user, count in _busy_users(reader, a_user):
             excess = count - a_user
             while excess > 0:
                 piece = min(PIECE, excess)
-                write(partial(_remove_oldest, user=user, count=piece))
+                write(partial(_remove_oldest, tombstones=tombstones, user=user, count=piece))
                 events, excess = events + piece, excess - piece
     users = write(_remove_idle_users)
     ids = write(lambda transaction: _drop_ids(transaction, now - ID_DAYS * _DAY))
@@ -44,28 +47,25 @@ def _repeat(write: Write, remove: Callable[[Transaction], int]) -> int:
     return total
 
 
-def _remove_old(transaction: Transaction, oldest: int) -> int:
+def _remove_old(transaction: Transaction, tombstones: Tombstones, oldest: int) -> int:
     found = transaction.read("SELECT seq FROM events WHERE time < ? ORDER BY time LIMIT ?", (oldest, PIECE))
-    return _remove(transaction, found)
+    return _remove(transaction, tombstones, found)
 
 
-def _remove_oldest(transaction: Transaction, user: int, count: int) -> int:
+def _remove_oldest(transaction: Transaction, tombstones: Tombstones, user: int, count: int) -> int:
     found = transaction.read(
         "SELECT seq FROM events WHERE user_key = ? ORDER BY time, seq LIMIT ?",
         (user, count),
     )
-    return _remove(transaction, found)
+    return _remove(transaction, tombstones, found)
 
 
-def _remove(transaction: Transaction, found: list[Row]) -> int:
+def _remove(transaction: Transaction, tombstones: Tombstones, found: list[Row]) -> int:
     """Remove events by seq; their ids stay taken."""
     seqs = pack(found)
     chosen = "seq IN (SELECT CAST(given.value ->> 0 AS {int}) FROM {rows})"
-    transaction.run(
-        f"INSERT INTO used_ids(id, body, received) SELECT id, body, received FROM events WHERE {chosen} "
-        "ON CONFLICT (id) DO NOTHING",
-        (seqs,),
-    )
+    removed = transaction.read(f"SELECT id, body, received FROM events WHERE {chosen}", (seqs,))
+    tombstones.keep_ids(transaction, [(name, body, received) for name, body, received in removed])
     transaction.run(f"DELETE FROM clicks WHERE {chosen}", (seqs,))
     transaction.run(f"DELETE FROM events WHERE {chosen}", (seqs,))
     return len(found)

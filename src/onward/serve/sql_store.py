@@ -224,7 +224,8 @@ class SqlStore:
 
     def retain(self, days: float | None, events_a_user: int | None) -> Retained:
         """Remove what is too old or too much."""
-        return retention.retain(self._database, self._writer.write, self._clock.now(), days, events_a_user)
+        now = self._clock.now()
+        return retention.retain(self._database, self._writer.write, self._tombstones, now, days, events_a_user)
 
     def stats(self) -> StoreStats:
         """Counts and sizes."""

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import apsw
 
-_BLOCK = 1_048_576
+_BLOCK = 65_536
+"""Bytes read or written at once; SQLite's own layer writes fewer than 128 KiB in one call."""
 
 
 class _OverwritingVfs(apsw.VFS):
@@ -59,6 +60,7 @@ def _truncate_log(path: Path) -> bool:
     connection = apsw.Connection(str(path), vfs=vfs.name)
     try:
         connection.set_busy_timeout(2_000)
+        connection.execute("SELECT 1 FROM sqlite_schema").fetchall()  # before it has read, it knows of no log
         connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
     except apsw.BusyError:
         return False

@@ -24,8 +24,9 @@ _EVENTS = (
     "CREATE INDEX events_history ON events(user_key, time, seq, item_key, action_key, value)",
     "CREATE INDEX events_time ON events(time, item_key)",
     "CREATE INDEX events_request ON events(request_id) WHERE request_id IS NOT NULL",
-    # ids of events that retention removed (`id`) and of forgotten users (keyed hashes), for as long as they count
-    "CREATE TABLE used_ids (id TEXT PRIMARY KEY, body {int} NOT NULL, received {int} NOT NULL) {keyed}",
+    # keyed hashes of the ids of removed events, for as long as they must stay unique; of a forgotten user's events
+    # nothing else is kept, so that `body` is null
+    "CREATE TABLE used_ids (hash TEXT PRIMARY KEY, body {int}, received {int} NOT NULL) {keyed}",
     "CREATE TABLE users (user_key {key}, id TEXT NOT NULL UNIQUE, forgotten {int} NOT NULL) {strict}",
     "CREATE TABLE items (item_key {key}, id TEXT NOT NULL UNIQUE) {strict}",
     "CREATE TABLE actions (action_key {key}, id TEXT NOT NULL UNIQUE) {strict}",
