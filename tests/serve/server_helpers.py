@@ -48,7 +48,9 @@ class Server:
             self.process = subprocess.Popen([*ONWARD, *words], stdout=subprocess.PIPE, stderr=log, env=_environment())
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        assert line.startswith(b'{"format"'), self.log.read_text()
+        if not line.startswith(b'{"format"'):
+            self.kill()
+            raise AssertionError(self.log.read_text())
         self.started = json.loads(line)
         self.url = str(self.started["url"])
 

@@ -66,9 +66,7 @@ class Metrics:
     """
 
     def __init__(self, table: int | None = None, worker: int = 0) -> None:
-        self._own = shared_table(1) if table is None else None
-        self._map = mmap.mmap(self._own.fileno() if self._own else table or 0, 0)
-        self._all = memoryview(self._map).cast("d")
+        self._all = memoryview(mmap.mmap(-1, ROW * 8) if table is None else mmap.mmap(table, 0)).cast("d")
         self._row = self._all[worker * ROW : (worker + 1) * ROW]
 
     def count(self, name: str, amount: float = 1.0) -> None:

@@ -11,7 +11,7 @@ from onward.serve.launch import Address, listen, model_name, require_keys, settl
 from onward.serve.metrics import shared_table
 from onward.serve.plan import WorkerPlan
 from onward.serve.settings import read_settings
-from onward.serve.store import open_store
+from onward.serve.store import open_store, place
 from onward.serve.supervisor import supervise
 
 
@@ -53,27 +53,35 @@ def run_server(
     settings = read_settings(config)
     name = None if model is None else model_name(model)
     address = listen(host, port)
+    try:
+        keys, active, note = _check(store, address, name)
+        notes = [note] if note else []
+        if port and address.port != port:
+            notes.append(f"port {port} is taken, so it is {address.port}")
+        plan = WorkerPlan(
+            number=0,
+            workers=workers,
+            store=store,
+            model=None if model is None else str(model.resolve()),
+            models=None if models is None else str(models.resolve()),
+            settings=settings,
+            page=page,
+            name=f"{socket.gethostname()}:{address.port}",
+        )
+        return _run(plan, address, lambda: ready(Started(address.url, active, place(store), keys, notes)))
+    finally:
+        address.listening.close()
+
+
+def _check(store: str, address: Address, name: str | None) -> tuple[int, str, str]:
+    """Keys that are good, the model that serves, and a note on how it came to that."""
     opened = open_store(store)
     try:
         keys = require_keys(address.host, opened)
         note = settle(opened, name)
-        active = opened.deployment().active or ""
+        return keys, opened.deployment().active or "", note
     finally:
         opened.close()
-    notes = [note] if note else []
-    if port and address.port != port:
-        notes.append(f"port {port} is taken, so it is {address.port}")
-    plan = WorkerPlan(
-        number=0,
-        workers=workers,
-        store=store,
-        model=None if model is None else str(model.resolve()),
-        models=None if models is None else str(models.resolve()),
-        settings=settings,
-        page=page,
-        name=f"{socket.gethostname()}:{address.port}",
-    )
-    return _run(plan, address, lambda: ready(Started(address.url, active, store, keys, notes)))
 
 
 def _run(plan: WorkerPlan, address: Address, ready: Callable[[], None]) -> int:

@@ -1,0 +1,152 @@
+"""Connections that are slow, silent, endless or too many, while a good client is served."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from server_helpers import LONGEST, Server
+
+SECONDS = 1.0
+SETTINGS = f"[connections]\nrequest_seconds = {SECONDS}\nper_address = 60\n"
+ADDRESSES = [f"127.0.0.{n}" for n in range(2, 8)]
+HEAD = b"POST /v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+
+
+@pytest.fixture(scope="module")
+def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("slow"), models / "first", settings=SETTINGS) as running:
+        yield running
+
+
+def connect(server: Server, source: str = "127.0.0.1") -> socket.socket:
+    made = socket.socket()
+    made.settimeout(LONGEST)
+    made.bind((source, 0))
+    made.connect(("127.0.0.1", int(server.url.rpartition(":")[2])))
+    return made
+
+
+def rest(connection: socket.socket) -> bytes:
+    """What still comes, until the server closes."""
+    received = b""
+    try:
+        while piece := connection.recv(65_536):
+            received += piece
+    except ConnectionResetError:
+        pass
+    connection.close()
+    return received
+
+
+def problem(received: bytes) -> dict[str, object]:
+    head, _, body = received.partition(b"\r\n\r\n")
+    assert b"application/problem+json" in head
+    made: dict[str, object] = json.loads(body)
+    return made
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"GET /hea",
+        HEAD,
+        HEAD + b"Content-Length: 100\r\n\r\n{",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{",
+    ],
+    ids=["silent", "line", "head", "body", "chunk"],
+)
+def test_what_is_never_complete_is_closed(server: Server, sent: bytes) -> None:
+    connection = connect(server)
+    connection.sendall(sent)
+    started = time.monotonic()
+    received = rest(connection)
+    assert problem(received)["code"] == "slow"
+    assert time.monotonic() - started > SECONDS * 0.5
+
+
+def test_trickling_does_not_buy_time(server: Server) -> None:
+    connection = connect(server)
+    connection.sendall(HEAD)
+    connection.settimeout(0.05)
+    sent = 0
+    while True:
+        try:
+            connection.sendall(b"X-More: a\r\n")
+            sent += 1
+            if connection.recv(1000):
+                break
+        except TimeoutError:
+            assert sent < LONGEST / 0.05
+        except (BrokenPipeError, ConnectionResetError):
+            break
+    connection.close()
+
+
+def test_thousands_of_trickling_connections_leave_a_good_client_served(server: Server) -> None:
+    slow = [connect(server, address) for address in ADDRESSES for _ in range(60)]
+    for connection in slow:
+        connection.sendall(HEAD[:20])
+    with server.client() as http:
+        served = [http.post("/v1/recommendations", json={"history": ["4"]}).status_code for _ in range(50)]
+        assert served == [200] * 50
+    assert all(problem(rest(connection))["code"] == "slow" for connection in slow)
+    with server.client() as http:
+        told = http.get("/metrics").text
+    assert 'onward_connections_closed_total{reason="slow"}' in told
+
+
+def test_an_address_has_only_so_many(server: Server) -> None:
+    many = [connect(server, "127.0.0.20") for _ in range(60)]
+    one_more = connect(server, "127.0.0.20")
+    assert rest(one_more) == b""
+    with server.client() as http:
+        assert http.get("/healthz").status_code == 200
+    for connection in many:
+        connection.close()
+
+
+def test_a_head_without_end_is_refused(server: Server) -> None:
+    connection = connect(server)
+    connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+    try:
+        for _ in range(100):
+            connection.sendall(b"X-Long: " + b"a" * 8_000 + b"\r\n")
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    received = rest(connection)
+    assert not received or problem(received)["status"] == 431
+
+
+def test_what_is_no_http_is_refused(server: Server) -> None:
+    for sent in (b"\x16\x03\x01\x02\x00", b"GET / HTTP/9.9\r\n\r\n", b"CONNECT a:1 HTTP/1.1\r\n\r\n", b"\x00" * 100):
+        connection = connect(server)
+        connection.sendall(sent)
+        received = rest(connection)
+        assert problem(received)["status"] in (400, 404, 408)
+
+
+def test_requests_may_follow_each_other_in_one_connection(server: Server) -> None:
+    connection = connect(server)
+    one = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    connection.sendall(one * 5 + one[:-2] + b"Connection: close\r\n\r\n")
+    assert rest(connection).count(b'{"status":"ok"}') == 6
+
+
+def test_a_body_larger_than_it_said_nothing_of_is_refused(server: Server) -> None:
+    connection = connect(server)
+    connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+    piece = b"10000\r\n" + b" " * 65_536 + b"\r\n"
+    try:
+        for _ in range(40):
+            connection.sendall(piece)
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    received = connection.recv(65_536)
+    assert b" 413 " in received.partition(b"\r\n")[0] + b" "
+    connection.close()
