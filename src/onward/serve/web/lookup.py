@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from onward.data.catalog import TITLE_COLUMNS
 from onward.evaluate import report_text as text
+from onward.serve.items import LiveCatalog
 from onward.serve.problems import ApiError
 from onward.serve.schemas import SESSION
 from onward.serve.service import Service
@@ -28,21 +31,29 @@ def catalog(service: Service, query: str) -> dict[str, Any]:
     """Items whose title or id holds the query; the first ones of the catalog without one."""
     engine = service.deployer.engine
     live = engine.catalog
-    frame = live.frame
-    names = [name for name in ("item", *TITLE_COLUMNS) if name in frame.columns]
-    hits = frame.with_row_index("_index", 1)
-    if query:
-        wanted = query.casefold()
-        inside = [pl.col(name).cast(pl.String).str.to_lowercase().str.contains(wanted, literal=True) for name in names]
-        hits = hits.filter(pl.any_horizontal(inside))
-    some = hits["_index"].head(FOUND).to_list()
+    some = np.flatnonzero(_matching(live, query))
     return {
         "query": query,
         "size": f"{len(live):,} items that lists are made of. Items added at run time are among them.",
-        "said": _said(query, hits.height),
-        "found": [_item(service, live.id(index)) for index in some],
-        "near": engine.model.bundle.catalog.suggest(query) if query and not some else [],
+        "said": _said(query, len(some)),
+        "found": [_item(service, live.id(index)) for index in (some[:FOUND] + 1).tolist()],
+        "near": engine.model.bundle.catalog.suggest(query) if query and not len(some) else [],
     }
+
+
+def _matching(live: LiveCatalog, query: str) -> NDArray[np.bool_]:
+    """(N,) bool: items whose title and id together hold every word of the query."""
+    texts = _texts(live)
+    found = pl.repeat(True, len(texts), eager=True)
+    for word in query.casefold().split():
+        found &= texts.str.contains(word, literal=True)
+    return found.to_numpy()
+
+
+@lru_cache(maxsize=2)
+def _texts(live: LiveCatalog) -> pl.Series:
+    """Titles and ids in lower case; a catalog that changed is another object."""
+    return pl.Series([f"{live.title(index)} {live.id(index)}".casefold() for index in range(1, len(live) + 1)])
 
 
 def item(service: Service, wanted: str) -> dict[str, Any]:

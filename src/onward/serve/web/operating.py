@@ -16,7 +16,12 @@ from onward.serve.web.words import milliseconds
 
 CHARTS = (
     {"key": "requests", "title": "API requests a second", "unit": "/s", "series": ["requests"]},
-    {"key": "latency", "title": "Latency of recommendations, ms", "unit": "ms", "series": ["p50", "p95", "p99"]},
+    {
+        "key": "latency",
+        "title": "Latency of recommendations, ms",
+        "unit": "ms",
+        "series": ["p50", "p95", "p99", "model, p50"],
+    },
     {"key": "events", "title": "Events a minute", "unit": "/min", "series": ["events"]},
 )
 
@@ -29,7 +34,7 @@ def figures(service: Service, samples: Samples) -> dict[str, Any]:
     waiting = f"{service.metrics.value('queue'):,.0f} waiting in the queue"
     tiles = [
         _tile("API requests", _rate(now.requests), "a second", f"lists and events, over {text.duration(seconds)}"),
-        _tile("Latency, median", milliseconds(now.quantiles[0]), "", _tail(now)),
+        _latency(now),
         _tile("Events", _rate(now.events), "a minute", "acknowledged as durable"),
         _tile("Click-through", text.percent(clicked / lists) if lists else "–", "", _of_lists(clicked, lists)),
         _tile("Fallback", text.percent(now.fallback), "", "of lists, filled by popularity"),
@@ -70,7 +75,7 @@ def store(service: Service) -> dict[str, Any]:
     """What the event store holds."""
     stats = service.store.stats()
     facts = [
-        ("Events", text.whole(stats.events), _span(stats.oldest, stats.newest)),
+        ("Events", text.whole(stats.events), _since(stats.oldest)),
         ("Users", text.whole(stats.users), "anonymous visitors among them"),
         ("Items", text.whole(stats.items), "named by events or the catalog"),
         ("Lists logged", text.whole(stats.impressions), _lost(stats.impressions_lost)),
@@ -100,15 +105,12 @@ def _row(
 
 
 def _points(series: Sequence[tuple[float, Rates]]) -> Mapping[str, Any]:
-    quantiles = [
-        [None if rates.quantiles[place] is None else 1000 * (rates.quantiles[place] or 0) for _, rates in series]
-        for place in range(3)
-    ]
+    lines = zip(*((*rates.quantiles, rates.model) for _, rates in series), strict=True)
     return {
         "time": [round(when, 1) for when, _ in series],
         "requests": [[rates.requests for _, rates in series]],
         "events": [[rates.events for _, rates in series]],
-        "latency": quantiles,
+        "latency": [[None if value is None else 1000 * value for value in line] for line in lines] or [[]] * 4,
     }
 
 
@@ -129,18 +131,19 @@ def _tile(label: str, value: str, unit: str, note: str, bad: bool = False) -> di
     return {"label": label, "value": value, "unit": unit if value != "–" else "", "note": note, "bad": bad}
 
 
-def _span(oldest: int | None, newest: int | None) -> str:
-    return "" if oldest is None or newest is None else f"{text.day(oldest)} to {text.day(newest)}"
+def _since(oldest: int | None) -> str:
+    return "" if oldest is None else f"since {text.day(oldest)}"
 
 
 def _rate(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 or not value else f"{value:.1f}"
 
 
-def _tail(rates: Rates) -> str:
-    if rates.quantiles[1] is None:
-        return "no list over the API yet"
-    return f"95% in {milliseconds(rates.quantiles[1])}, 99% in {milliseconds(rates.quantiles[2])}"
+def _latency(rates: Rates) -> dict[str, Any]:
+    if rates.quantiles[0] is None:
+        return _tile("Model, median", milliseconds(rates.model), "", "no list over the API yet")
+    tail = f"95% in {milliseconds(rates.quantiles[1])}, 99% in {milliseconds(rates.quantiles[2])}"
+    return _tile("Latency, median", milliseconds(rates.quantiles[0]), "", tail)
 
 
 def _of_lists(clicks: int, lists: int) -> str:

@@ -28,6 +28,7 @@ class Snapshot:
         events: events stored.
         lists: lists made; `fallen` those of them that fell back.
         latency: counts of the buckets of `total`, the time of a whole request for recommendations.
+        model: the same of the model's part alone, lists for the page included.
     """
 
     time: float
@@ -37,6 +38,7 @@ class Snapshot:
     lists: float
     fallen: float
     latency: Sequence[float]
+    model: Sequence[float]
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Rates:
     Attributes:
         requests, events: of a second, and of a minute.
         quantiles: 50%, 95% and 99% of the latency, seconds.
+        model: half of the lists took the model less, seconds.
         fallback: share of the lists that fell back.
         failed: requests answered with 5xx.
     """
@@ -53,6 +56,7 @@ class Rates:
     requests: float
     events: float
     quantiles: tuple[float | None, float | None, float | None]
+    model: float | None
     fallback: float | None
     failed: float
 
@@ -60,15 +64,20 @@ class Rates:
 def rates(before: Snapshot, after: Snapshot) -> Rates:
     """The rates between two snapshots, the earlier one first."""
     seconds = max(1e-3, after.time - before.time)
-    latency = [new - old for new, old in zip(after.latency, before.latency, strict=True)]
+    latency = _less(after.latency, before.latency)
     lists = after.lists - before.lists
     return Rates(
         requests=(after.requests - before.requests) / seconds,
         events=60 * (after.events - before.events) / seconds,
         quantiles=(quantile(latency, 0.5), quantile(latency, 0.95), quantile(latency, 0.99)),
+        model=quantile(_less(after.model, before.model), 0.5),
         fallback=(after.fallen - before.fallen) / lists if lists else None,
         failed=after.failed - before.failed,
     )
+
+
+def _less(after: Sequence[float], before: Sequence[float]) -> list[float]:
+    return [new - old for new, old in zip(after, before, strict=True)]
 
 
 def quantile(counts: Sequence[float], share: float) -> float | None:
@@ -115,6 +124,7 @@ class Samples:
             lists=sum(lists.values()),
             fallen=sum(lists.values()) - lists["none"],
             latency=self._metrics.histogram("stage:total")[0],
+            model=self._metrics.histogram("stage:model")[0],
         )
 
     async def keep_taking(self) -> None:

@@ -29,6 +29,8 @@ COUNTED_EVENTS = 1_000
 """Events of a history that are counted, at most."""
 BECAUSE = 2
 """Reasons that are shown with an item."""
+WORTH_TELLING = 0.1
+"""A second reason is told if its effect is that share of the first one's, at least."""
 LONGEST_ID = 256
 STAGES = {
     "queue": "waiting for others",
@@ -274,7 +276,10 @@ def _because(reasons: Sequence[Reason]) -> list[Because]:
     told: list[Because] = []
     for reason in reasons:
         word = "because of" if reason.effect > 0 else "despite"
-        word = "and" if told and (told[-1].effect > 0) == (reason.effect > 0) else f", {word}" if told else word
+        if told:
+            if abs(reason.effect) < WORTH_TELLING * abs(told[0].effect):
+                break
+            word = " and" if (told[0].effect > 0) == (reason.effect > 0) else f", {word}"
         told.append(Because(word, reason.title, reason.effect))
     return told
 
