@@ -1,0 +1,63 @@
+"""`onward store import`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from onward.cli.common import Json, console, emit
+from onward.cli.keys_list import Store
+from onward.payload import Payload
+
+
+class ImportedEvents(Payload):
+    """What `onward store import --json` prints."""
+
+    format: Literal["onward.store.import/1"] = "onward.store.import/1"
+    """Format and version."""
+    store: str
+    """Where the events are now."""
+    stored: int
+    """Events that are in the store now and weren't before."""
+    known: int
+    """Events that an earlier import had stored."""
+    refused: dict[str, int]
+    """Reason -> events that were not taken."""
+
+
+def store_import(
+    dataset: Annotated[Path, Parameter(help="A prepared dataset.")],
+    /,
+    *,
+    store: Store = "onward.db",
+    as_json: Json = False,
+) -> None:
+    """Put a dataset's events into an event store, so that a server knows what its users did before.
+
+    Again, or after an interruption, it stores what is missing.
+
+    Example: onward store import dataset --store shop.db
+    """
+    from onward.cli.progress import steps_progress
+    from onward.data.dataset import open_dataset
+    from onward.serve.importing import import_events
+    from onward.serve.store import open_store
+
+    data = open_dataset(dataset)
+    opened = open_store(store)
+    try:
+        with steps_progress("events") as progress:
+            done = import_events(opened, data, progress)
+    finally:
+        opened.close()
+    payload = ImportedEvents(store=store, stored=done.stored, known=done.known, refused=done.refused)
+
+    def render() -> None:
+        known = f"; {done.known:,} were there already" if done.known else ""
+        console().print(f"{done.stored:,} events of {len(data.users):,} users stored in {store}{known}")
+        for reason, number in done.refused.items():
+            console(error=True).print(f"[yellow]note:[/] {number:,} events refused: {reason}")
+
+    emit(payload, as_json, render)
