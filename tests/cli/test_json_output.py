@@ -35,6 +35,11 @@ PAYLOADS = {
     "recommendation_file": "onward.cli.recommend:RecommendationFile",
     "recommendations": "onward.recommend:Recommendations",
     "serve": "onward.cli.serve:Serving",
+    "store.backup": "onward.cli.store_backup:Backup",
+    "store.export": "onward.cli.store_export:ExportedStore",
+    "store.forget": "onward.cli.store_forget:ForgottenUser",
+    "store.import": "onward.cli.store_import:ImportedEvents",
+    "store.stats": "onward.cli.store_stats:StoreCounts",
     "train": "onward.cli.train:TrainedRun",
 }
 """Name of the schema's file -> the model."""
@@ -111,6 +116,11 @@ def test_standard_output_is_the_payload_and_nothing_else(
         "export gru -o model": "export",
         "keys create shop --role write": "keys.create",
         "keys list": "keys.list",
+        "store stats": "store.stats",
+        "store backup -o copy.db": "store.backup",
+        "store export -o exported": "store.export",
+        "store forget ann": "store.forget",
+        "store import dataset": "store.import",
     }
     for line, name in lines.items():
         printed(line.split(), name, 0, capfd)

@@ -53,6 +53,16 @@ GROUPS = {
             "revoke": "Make a key worthless.",
         },
     ),
+    "store": (
+        "The event store of a server: fill, count, copy, export, forget a user.",
+        {
+            "import": "Put a dataset's events into a store, so that a server knows its users from the start.",
+            "stats": "Count what a store holds.",
+            "backup": "Copy a store while it is in use, and check the copy.",
+            "export": "Write events, items and impressions as Parquet files.",
+            "forget": "Remove everything of a user, and print a receipt.",
+        },
+    ),
 }
 """Group -> what it is, and its commands."""
 _groups = []
