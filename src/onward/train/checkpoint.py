@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -31,6 +31,8 @@ class Progress:
     """Batches of that epoch done."""
     best: float | None = None
     """Best value of the monitored metric."""
+    best_metrics: dict[str, float] = field(default_factory=dict)
+    """All metrics of the validation that gave it."""
     best_epoch: float = 0.0
     """Epochs done at the best value."""
     waited: int = 0

@@ -231,6 +231,7 @@ class _Loop:
         sign = -1 if config.monitor in MINIMISED else 1
         if progress.best is None or sign * value > sign * progress.best:
             progress.best, progress.best_epoch, progress.waited = value, epochs, 0
+            progress.best_metrics = metrics
             save_checkpoint(self.best, self.model, self.optimiser, progress)
         else:
             progress.waited += 1

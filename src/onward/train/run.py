@@ -195,9 +195,10 @@ def _run(folder: Path, data: Dataset, config: RunConfig, resume: bool, overwrite
             (new / "config.toml").write_text(dump_toml(config), encoding="utf-8")
             (new / "checkpoints").mkdir()
     if isinstance(model, SequenceModel):
-        facts = _train(folder, data, divided, model, config, resume, shown)
+        facts, metrics = _train(folder, data, divided, model, config, resume, shown)
+    else:
+        metrics = _validate(model, data, divided)
     facts["parameters"] = model.parameters_count
-    metrics = _validate(model, data, divided)
     _end(folder, facts, metrics, isinstance(model, SequenceModel))
     write_bundle(folder / "model", model, data.catalog, config, data.manifest, facts, overwrite=True)
     return Trained(folder, config, facts["seconds"], facts["parameters"], facts["best_epoch"], metrics)
@@ -205,7 +206,8 @@ def _run(folder: Path, data: Dataset, config: RunConfig, resume: bool, overwrite
 
 def _train(
     folder: Path, data: Dataset, divided: Split, model: SequenceModel, config: RunConfig, resume: bool, shown: bool
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], dict[str, float]]:
+    """Facts of the training, and the metrics of the validation that chose the weights."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device)
     machine = preferences()
@@ -224,7 +226,8 @@ def _train(
             resume,
             divided.config.request_time or "none",
         )
-    return {"seconds": progress.seconds, "best_epoch": progress.best_epoch, "steps": progress.step}
+    facts = {"seconds": progress.seconds, "best_epoch": progress.best_epoch, "steps": progress.step}
+    return facts, progress.best_metrics
 
 
 def _validate(model: Recommender, data: Dataset, divided: Split) -> dict[str, float]:
