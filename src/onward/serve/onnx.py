@@ -23,6 +23,7 @@ from onward.bundle import Bundle
 from onward.data.sequences import Histories
 from onward.errors import ConfigError, FormatError, MissingExtraError
 from onward.models.lru import LRURec
+from onward.models.recurrent import RNN
 from onward.models.sasrec import SASRec
 from onward.models.sequence import ItemVectors, Rows, SequenceModel
 
@@ -44,6 +45,8 @@ def why_not(bundle: Bundle) -> str | None:
         return f"'{name}' has no encoder: only sequence models have one"
     if isinstance(model, LRURec):
         return f"'{name}' computes with complex numbers, which ONNX doesn't have"
+    if isinstance(model, RNN):
+        return f"torch's exporter writes '{name}' out for histories of one length"
     if model.traits.timed:
         return f"'{name}' reads the times of events beside the items"
     if model.traits.cloze:
@@ -115,15 +118,14 @@ def export_encoder(bundle: Bundle) -> bytes:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without the exporter's remarks about itself."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        logging.disable(level)
 
 
 def _need(package: str) -> None:

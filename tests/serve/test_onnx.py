@@ -1,0 +1,154 @@
+"""ONNX graphs of encoders: equal to the weights, refused where they differ, and what can't become one."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from engine_helpers import make_bundle, shop
+
+from onward.bundle import ENCODER, Bundle, add_metrics, export, load_bundle, read_manifest
+from onward.cli.main import main
+from onward.data.dataset import Dataset, sha256
+from onward.data.sequences import Histories
+from onward.errors import ConfigError, FormatError, MissingExtraError
+from onward.manifest import Measurement
+from onward.models.sequence import SequenceModel
+from onward.serve.models import load_model
+from onward.serve.onnx import TOLERANCE, OnnxEncoder, export_encoder, why_not
+from onward.serve.scoring import Scorer
+from onward.serve.settings import ServeConfig
+
+pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return shop(tmp_path_factory.mktemp("shop") / "dataset")
+
+
+@pytest.fixture(scope="module")
+def exported(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of SASRec with a graph, as `onward export --onnx` makes it."""
+    folder = tmp_path_factory.mktemp("exported")
+    make_bundle(folder / "plain", data, "sasrec", width=8, max_length=10, heads=2)
+    assert main(["export", str(folder / "plain"), "-o", str(folder / "model"), "--onnx"]) == 0
+    return folder / "model"
+
+
+def copied(source: Path, target: Path) -> Path:
+    shutil.copytree(source, target)
+    return target
+
+
+def histories(bundle: Bundle, lengths: list[int]) -> Histories:
+    rng = np.random.default_rng(3)
+    lists = [rng.integers(1, len(bundle.catalog) + 1, length).tolist() for length in lengths]
+    return Histories.from_lists(lists, len(bundle.catalog))
+
+
+def assert_equal(bundle: Bundle, encoder: OnnxEncoder) -> None:
+    assert isinstance(bundle.model, SequenceModel)
+    for lengths in ([1], [2], [10], [25], [1, 2, 3, 10, 25, 4], [9] * 40 + [1] * 40):
+        asked = histories(bundle, lengths)
+        wanted, found = bundle.model.last_states(asked).numpy(), encoder.states(asked)
+        assert np.abs(found - wanted).max() <= TOLERANCE * np.abs(wanted).max()
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", ["gru", "lstm", "esasrec", "nextitnet", "bsarec"])
+def test_states_are_those_of_the_weights(name: str, data: Dataset, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "model", data, name, width=8, max_length=10)
+    assert isinstance(bundle.model, SequenceModel)
+    assert_equal(bundle, OnnxEncoder(export_encoder(bundle), bundle.model, threads=1))
+    assert logging.getLogger("torch").isEnabledFor(logging.ERROR)
+    assert logging.root.manager.disable == logging.NOTSET
+
+
+def test_a_bundle_with_a_graph(exported: Path, data: Dataset) -> None:
+    bundle = load_bundle(exported)
+    assert bundle.manifest.files[ENCODER] == sha256(exported / ENCODER)
+    assert isinstance(bundle.model, SequenceModel)
+    assert_equal(bundle, OnnxEncoder((exported / ENCODER).read_bytes(), bundle.model, threads=1))
+    scorer = load_model("it", exported, ServeConfig()).scorer
+    assert scorer.speed is not None
+    assert scorer.speed.onnx is not None
+    assert scorer.uses_onnx
+    asked = data.histories.select(slice(0, 20))
+    np.testing.assert_allclose(scorer.scores(asked), bundle.model.score_histories(asked), rtol=1e-5, atol=1e-6)
+    assert not Scorer(bundle, onnx=False).uses_onnx
+
+
+def test_a_graph_goes_along_with_measurements_and_copies(exported: Path, tmp_path: Path) -> None:
+    folder = copied(exported, tmp_path / "model")
+    add_metrics(folder, [Measurement(part="test", protocol={}, values={"ndcg@10": 0.1})])
+    assert ENCODER in read_manifest(folder).files
+    export(folder, tmp_path / "again")
+    assert ENCODER in load_bundle(tmp_path / "again").manifest.files
+
+
+def test_a_changed_graph_is_refused(exported: Path, tmp_path: Path) -> None:
+    folder = copied(exported, tmp_path / "model")
+    with (folder / ENCODER).open("ab") as file:
+        file.write(b"\0")
+    with pytest.raises(FormatError, match=r"encoder\.onnx"):
+        load_bundle(folder)
+
+
+def test_a_graph_of_other_weights_is_refused(exported: Path, data: Dataset, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "other", data, "sasrec", width=8, max_length=10, heads=2, blocks=1)
+    export(bundle.path, tmp_path / "model", encoder=(exported / ENCODER).read_bytes())
+    with pytest.raises(FormatError, match="gives other states than the weights"):
+        load_model("it", tmp_path / "model", ServeConfig())
+
+
+@pytest.mark.parametrize("content", [b"", b"no graph"])
+def test_what_is_no_graph_is_refused(content: bytes, exported: Path, tmp_path: Path) -> None:
+    export(exported, tmp_path / "model", encoder=content)
+    with pytest.raises(FormatError, match=r"encoder\.onnx can't be loaded"):
+        load_model("it", tmp_path / "model", ServeConfig())
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "why"),
+    [
+        ("lrurec", {"width": 8}, "complex numbers"),
+        ("rnn", {"width": 8}, "of one length"),
+        ("hstu", {"width": 8}, "times of events"),
+        ("bert4rec", {"width": 8}, "at a mask"),
+        ("gru", {"width": 8, "loss": "mse"}, "values of events"),
+        ("gru", {"width": 8, "input": "onehot", "output": "separate"}, "one-hot"),
+        ("markov", {}, "no encoder"),
+    ],
+)
+def test_models_that_cannot_become_a_graph_say_why(
+    name: str, settings: dict[str, object], why: str, data: Dataset, tmp_path: Path
+) -> None:
+    bundle = make_bundle(tmp_path / "model", data, name, **settings)
+    assert why in str(why_not(bundle))
+    with pytest.raises(ConfigError, match=why):
+        export_encoder(bundle)
+
+
+def test_groups_cannot_become_a_graph(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "model", shop(tmp_path / "dataset", ties=True), "gru", width=8)
+    assert "groups of events" in str(why_not(bundle))
+
+
+def test_without_the_extra(
+    exported: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A server computes with torch then, and an export says what to install."""
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    bundle = load_bundle(exported)
+    assert not Scorer(bundle).uses_onnx
+    with pytest.raises(MissingExtraError, match=r"onward\[onnx\]"):
+        export_encoder(bundle)
+    assert main(["export", str(exported), "-o", str(tmp_path / "model"), "--onnx", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "missing_extra"
+    assert not (tmp_path / "model").exists()
