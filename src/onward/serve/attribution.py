@@ -21,7 +21,7 @@ def attribute(transaction: Transaction, requests: Iterable[str], window: int) ->
     """
     ids = pack(set(requests))
     lists = transaction.read(
-        "SELECT request_id, user_id, time, items FROM impressions "
+        "SELECT request_id, user_id, time, items, model FROM impressions "
         "WHERE request_id IN (SELECT given.value FROM {texts}) AND user_id IS NOT NULL",
         (ids,),
     )
@@ -36,40 +36,51 @@ def attribute(transaction: Transaction, requests: Iterable[str], window: int) ->
     counted = matches(lists, clicks, window)
     if counted:
         transaction.run(
-            "INSERT INTO clicks(request_id, item_key, seq) SELECT given.value ->> 0, "
-            "CAST(given.value ->> 1 AS {int}), CAST(given.value ->> 2 AS {int}) FROM {rows} "
+            "INSERT INTO clicks(request_id, item_key, seq, time, model) SELECT given.value ->> 0, "
+            "CAST(given.value ->> 1 AS {int}), CAST(given.value ->> 2 AS {int}), CAST(given.value ->> 3 AS {int}), "
+            "given.value ->> 4 FROM {rows} "
             # the clause keeps SQLite from reading ON as that of a join
             "WHERE TRUE ON CONFLICT (request_id, item_key) DO NOTHING",
             (pack(counted),),
         )
 
 
-def matches(lists: Iterable[Row], clicks: Iterable[Row], window: int) -> list[tuple[str, int, int]]:
-    """(request, item key, seq) of the first click that counts of each request and item.
+def matches(lists: Iterable[Row], clicks: Iterable[Row], window: int) -> list[tuple[str, int, int, int, str]]:
+    """(request, item key, seq, time and model of the list) of the first click that counts of each request and item.
 
     Args:
-        lists: (request, user, time, items as JSON).
+        lists: (request, user, time, items as JSON, model).
         clicks: (request, user, item, item key, time, seq).
         window: microseconds after its list in which a click counts; a client's clock may be behind by as much as
             it may be ahead.
     """
-    shown = {request: (user, time, frozenset(json.loads(items))) for request, user, time, items in lists}
+    answered = {
+        request: (user, time, frozenset(json.loads(items)), model) for request, user, time, items, model in lists
+    }
     first: dict[tuple[str, int], int] = {}
     for request, user, item, key, time, seq in clicks:
-        if request not in shown:
+        if request not in answered:
             continue
-        owner, start, items = shown[request]
+        owner, start, items, _ = answered[request]
         if user == owner and item in items and start - FUTURE_LIMIT <= time <= start + window:
             first[request, key] = min(seq, first.get((request, key), seq))
-    return [(request, key, seq) for (request, key), seq in first.items()]
+    return [(request, key, seq, answered[request][1], answered[request][3]) for (request, key), seq in first.items()]
+
+
+_COUNTS = (
+    "SELECT model, count(*) FROM impressions WHERE time >= ? GROUP BY model",
+    # a list is shown after it was answered, so that its own index finds those that matter
+    "SELECT i.model, count(*) FROM shown s JOIN impressions i ON i.request_id = s.request_id AND i.time >= ? "
+    "WHERE s.time >= ? GROUP BY i.model",
+    "SELECT model, count(*) FROM clicks WHERE time >= ? GROUP BY model",
+)
 
 
 def click_through(reader: Reader, since: int) -> Clicks:
     """Click-through of the lists answered at or after a time, and the clicks since then that belong to none."""
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
-    for place, joined in enumerate(("", "JOIN shown s USING (request_id)", "JOIN clicks c USING (request_id)")):
-        query = f"SELECT i.model, count(*) FROM impressions i {joined} WHERE i.time >= ? GROUP BY i.model"
-        for model, count in reader.read(query, (since,)):
+    for place, query in enumerate(_COUNTS):
+        for model, count in reader.read(query, (since,) * query.count("?")):
             counts[model][place] = count
     models = tuple(ClickThrough(model, *counts[model]) for model in sorted(counts))
     return Clicks(models, unattributed(reader, since))

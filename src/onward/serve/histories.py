@@ -14,13 +14,13 @@ from onward.serve.store import StoredEvent, StoredHistory
 _END = 2**62
 _RECORD = np.dtype([("time", ">i8"), ("seq", ">i8"), ("item", ">u4"), ("action", ">u2"), ("valued", ">u2")])
 # A history is one text: hexadecimal records, `;`, then the values of those that have one. See `database`.
-_HISTORY = """
-SELECT given.value, (
-    SELECT coalesce({packed}, '') || ';' || coalesce({values}, '') FROM (
-        SELECT time, seq, item_key, action_key, value FROM events
-        WHERE user_key = (SELECT user_key FROM users WHERE id = given.value) AND time < ?
-        ORDER BY time DESC, seq DESC LIMIT ?) newest)
-FROM {texts}"""
+_NEWEST = """
+SELECT coalesce({packed}, '') || ';' || coalesce({values}, '') FROM (
+    SELECT time, seq, item_key, action_key, value FROM events
+    WHERE user_key = (SELECT user_key FROM users WHERE id = %s) AND time < ?
+    ORDER BY time DESC, seq DESC LIMIT ?) newest"""
+_ONE = _NEWEST % "?"
+_SEVERAL = f"SELECT given.value, ({_NEWEST % 'given.value'}) FROM {{texts}}"
 _EVENTS = """
 SELECT e.seq, e.id, u.id, i.id, e.time, e.received, a.id, e.value, e.request_id, e.group_id
 FROM events e JOIN users u ON u.user_key = e.user_key JOIN items i ON i.item_key = e.item_key
@@ -28,10 +28,14 @@ LEFT JOIN actions a ON a.action_key = e.action_key
 WHERE e.seq > ? ORDER BY e.seq LIMIT ?"""
 
 
+def read_history(reader: Reader, user: str, limit: int, before: int | None) -> StoredHistory:
+    """The newest events of a user, oldest first."""
+    return unpack(reader.read(_ONE, (user, _END if before is None else before, limit))[0][0])
+
+
 def read_histories(reader: Reader, users: Sequence[str], limit: int, before: int | None) -> list[StoredHistory]:
     """The newest events of each user, oldest first, as of one moment."""
-    end = _END if before is None else before
-    found: dict[str, str] = dict(reader.read(_HISTORY, (end, limit, pack(users))))
+    found: dict[str, str] = dict(reader.read(_SEVERAL, (_END if before is None else before, limit, pack(users))))
     return [unpack(found[user]) for user in users]
 
 

@@ -90,7 +90,7 @@ class SqlStore:
 
     def history(self, user: str, limit: int, before: int | None = None) -> StoredHistory:
         """The newest events of a user, oldest first."""
-        return histories.read_histories(self._database, [user], limit, before)[0]
+        return histories.read_history(self._database, user, limit, before)
 
     def histories(self, users: Sequence[str], limit: int, before: int | None = None) -> list[StoredHistory]:
         """Histories of several users as of one moment."""
@@ -157,6 +157,10 @@ class SqlStore:
     def since(self, cursor: int, limit: int) -> tuple[list[StoredEvent], int]:
         """Events after a cursor in the order of commits."""
         return histories.read_since(self._database, cursor, limit)
+
+    def last_seq(self) -> int:
+        """The highest `seq` given so far."""
+        return counter(self._database, "seq")
 
     def deployment(self) -> Deployment:
         """Which model serves."""

@@ -387,6 +387,10 @@ class EventStore(Protocol):
         """Events with a `seq` above the cursor, ascending, and the next cursor. Never skips: seq follows commits."""
         ...
 
+    def last_seq(self) -> int:
+        """The highest `seq` given so far; 0 before the first event. Cheap."""
+        ...
+
     def deployment(self) -> Deployment:
         """Which model serves; cheap, made to be read with every batch of requests."""
         ...

@@ -41,10 +41,13 @@ _IMPRESSIONS = (
     "CREATE INDEX impressions_user ON impressions(user_id)",
     "CREATE TABLE shown (request_id TEXT PRIMARY KEY, user_id TEXT, time {int} NOT NULL, items TEXT NOT NULL) {keyed}",
     "CREATE INDEX shown_user ON shown(user_id)",
+    "CREATE INDEX shown_time ON shown(time)",
+    # clicks that count; time and model are those of their list, so that counting them needs no other table
     """CREATE TABLE clicks (
-        request_id TEXT NOT NULL, item_key {int} NOT NULL, seq {int} NOT NULL,
+        request_id TEXT NOT NULL, item_key {int} NOT NULL, seq {int} NOT NULL, time {int} NOT NULL, model TEXT NOT NULL,
         PRIMARY KEY (request_id, item_key)) {keyed}""",
     "CREATE INDEX clicks_seq ON clicks(seq)",
+    "CREATE INDEX clicks_time ON clicks(time, model)",
 )
 _SERVER = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) {keyed}",
