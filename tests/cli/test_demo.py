@@ -45,16 +45,21 @@ def test_demo(films: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert "Film number" in printed
     assert "warn" not in progress.lower()
     assert "Traceback" not in progress
+    for what in ("before", "click", "after"):
+        assert re.search(rf"^  {what} +[\d.]+ ms ", printed, re.MULTILINE)
+    assert "Stopped" in printed
     page = (films / "demo/report.html").read_text(encoding="utf-8")
     assert "sasrec" in page
 
     shown = re.findall(r"^\$ onward (.*)$", printed, re.MULTILINE)
-    assert len(shown) >= 18
+    assert len(shown) >= 19
     advised = re.findall(r"^  onward (.*)$", printed.partition("Next:")[2], re.MULTILINE)
-    assert len(advised) == 5
+    assert len(advised) == 6
     for line in [*shown, *advised]:
         app.parse_args(shlex.split(line), exit_on_error=False, print_error=False)
-    for line in advised[:-1]:  # the last is for the reader's own file
+    *ours, server, _ = advised  # the last is for the reader's own file
+    assert server == "serve demo/time/sasrec --store demo/onward.db"
+    for line in ours:
         assert main(shlex.split(line)) == 0, line
 
     assert main(["demo", "--quick"]) == 0, "a second time it replaces the first"

@@ -32,7 +32,7 @@ learning_rate = 2e-3
 """
 TYPED = "Toy Story (1995), Aladdin (1992)"
 USER = "42"
-STEPS = 7
+STEPS = 8
 
 
 def demo(
@@ -42,15 +42,15 @@ def demo(
         bool, Parameter(help="Train for two epochs only: shows the path, not the models.", negative="")
     ] = False,
 ) -> None:
-    """The whole path on MovieLens-100K: prepare, audit, train, compare, recommend.
+    """The whole path on MovieLens-100K: prepare, audit, train, compare, recommend, serve.
 
     Fetches the data set (free for research, no commercial use), trains five models under two protocols, compares
-    them, writes an HTML report and recommends films. Takes about five minutes on two cores; a second run replaces
-    what the first one wrote.
+    them, writes an HTML report, recommends films, and starts a server that answers differently after a click. Takes
+    about five minutes on two cores; a second run replaces what the first one wrote.
 
     Example: onward demo -o demo
     """
-    show = _Show()
+    show = Show()
     _get_and_prepare(show, out / "dataset")
     _audit(show, out / "dataset")
     settings = _settings(out / "train.toml", QUICK_EPOCHS if quick else EPOCHS)
@@ -58,10 +58,11 @@ def demo(
     compared.append(_interest(show, out, settings))
     report = _report(show, compared, out / "report.html")
     _recommend(show, out / "time/sasrec")
+    _serve(show, out)
     _next(show, out, report)
 
 
-class _Show:
+class Show:
     """What the demo prints: numbered steps with the time, commands, text."""
 
     def __init__(self) -> None:
@@ -99,7 +100,7 @@ class _Show:
         app([str(part) for part in arguments], result_action="return_value")
 
 
-def _get_and_prepare(show: _Show, dataset: Path) -> None:
+def _get_and_prepare(show: Show, dataset: Path) -> None:
     from onward.data.datasets import cached_dataset, get_dataset
 
     show.title("Fetch the data")
@@ -110,7 +111,7 @@ def _get_and_prepare(show: _Show, dataset: Path) -> None:
     show.run(["prepare", get_dataset("ml-100k"), "-o", dataset, "--overwrite"])
 
 
-def _audit(show: _Show, dataset: Path) -> None:
+def _audit(show: Show, dataset: Path) -> None:
     """Both protocols' findings side by side, one line each."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
@@ -153,7 +154,7 @@ def _settings(file: Path, epochs: int) -> Path:
     return file
 
 
-def _protocol(show: _Show, out: Path, protocol: str, settings: Path) -> Comparison:
+def _protocol(show: Show, out: Path, protocol: str, settings: Path) -> Comparison:
     """Train all models under one protocol and compare them on the test part."""
     from onward.cli.compare import print_comparison
 
@@ -170,7 +171,7 @@ def _protocol(show: _Show, out: Path, protocol: str, settings: Path) -> Comparis
 
 
 def _train(
-    show: _Show, dataset: Path, model: str, run: Path, protocol: str, config: Path | None = None, mse: bool = False
+    show: Show, dataset: Path, model: str, run: Path, protocol: str, config: Path | None = None, mse: bool = False
 ) -> None:
     """Show the command, train with its progress bar, and say in one line what came out."""
     from onward.train.run import train
@@ -185,7 +186,7 @@ def _train(
     show.text(f"  {done.seconds:.1f} s{epoch}, validation {metric} {done.validation[metric]:.4f}")
 
 
-def _compare(show: _Show, runs: Sequence[Path]) -> Comparison:
+def _compare(show: Show, runs: Sequence[Path]) -> Comparison:
     from onward.cli.progress import ranking_progress
     from onward.evaluate.compare import compare
 
@@ -194,7 +195,7 @@ def _compare(show: _Show, runs: Sequence[Path]) -> Comparison:
         return compare(runs, audit=True, on_model=lambda path: progress)
 
 
-def _interest(show: _Show, out: Path, settings: Path) -> Comparison:
+def _interest(show: Show, out: Path, settings: Path) -> Comparison:
     """The pointwise model: a sigmoid output trained on ratings scaled to [0, 1]."""
     show.title("Predict ratings: an LSTM with a sigmoid output, trained with MSE")
     run = out / "interest" / "lstm-mse"
@@ -210,7 +211,7 @@ def _interest(show: _Show, out: Path, settings: Path) -> Comparison:
     return compared
 
 
-def _report(show: _Show, compared: Sequence[Comparison], report: Path) -> Path:
+def _report(show: Show, compared: Sequence[Comparison], report: Path) -> Path:
     from onward.evaluate.report import write_report
 
     written = write_report(compared, report)
@@ -218,14 +219,21 @@ def _report(show: _Show, compared: Sequence[Comparison], report: Path) -> Path:
     return written
 
 
-def _recommend(show: _Show, run: Path) -> None:
+def _recommend(show: Show, run: Path) -> None:
     show.title("Recommend: for a user, and for a history that nobody has")
     show.run(["recommend", run, "--user", USER, "-k", "5"])
     show.text("")
     show.run(["recommend", run, "--history", TYPED, "-k", "5"])
 
 
-def _next(show: _Show, out: Path, report: Path) -> None:
+def _serve(show: Show, out: Path) -> None:
+    from onward.cli.demo_serve import serve_and_click
+
+    show.title("Serve it: a click, and the list that knows it")
+    serve_and_click(show, out / "time/sasrec", out)
+
+
+def _next(show: Show, out: Path, report: Path) -> None:
     program, run = _program(), out / "time/sasrec"
     minutes, seconds = divmod(int(time.monotonic() - show.started), 60)
     show.console.print()
@@ -236,7 +244,8 @@ def _next(show: _Show, out: Path, report: Path) -> None:
         ["recommend", run, "--history", "Star Wars, Fargo", "--only", "class=Comedy"],
         ["data", "audit", out / "dataset", "--protocol", "last"],
         ["export", run, "-o", out / "model"],
-        ["models", "sasrec"],
+        ["store", "import", out / "dataset", "--store", out / "onward.db"],
+        ["serve", run, "--store", out / "onward.db"],
         ["prepare", "YOUR.csv", "-o", "dataset"],
     ]
     for arguments in commands:
