@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from store_helpers import DAY, Open, event, impression, items, now, statuses, write_manifest
+from store_helpers import DAY, HOUR, Open, event, impression, items, now, statuses, wait_for, write_manifest
 
 from onward.errors import FormatError
 from onward.serve.clock import Clock
-from onward.serve.settings import ImpressionsConfig
+from onward.serve.settings import ImpressionsConfig, RetentionConfig
 from onward.serve.sql_store import SqlStore, open_database
 from onward.serve.store import (
     EventStore,
@@ -40,6 +40,27 @@ def test_retention_by_number_keeps_the_newest(store: EventStore) -> None:
     assert store.retain(days=None, events_a_user=3).events == 17
     assert items(store, "ann") == ["i17", "i18", "i19"]
     assert items(store, "bob") == ["tea"]
+
+
+def test_a_server_removes_at_intervals_and_one_process_at_a_time_does(url: str, reopen: Open) -> None:
+    at = now()
+    reopen().append([event(number, at=at - number * DAY) for number in range(10)])
+    config = RetentionConfig(days=5.5, every_hours=1)
+
+    def serve() -> SqlStore:
+        return SqlStore(open_database(url, False), url, ImpressionsConfig(), True, config, Clock(lambda: at))
+
+    store = serve()
+    wait_for(lambda: store.stats().events == 6)
+    store.append([event(100, at=at - 30 * DAY)])
+    other = serve()  # not its turn: another process has just removed what was too old
+    other.close()
+    assert store.stats().events == 7
+    at += 2 * HOUR
+    other = serve()
+    wait_for(lambda: other.stats().events == 6)
+    other.close()
+    store.close()
 
 
 def test_an_id_is_free_again_only_after_thirty_days(url: str) -> None:

@@ -30,6 +30,22 @@ class ImpressionsConfig(Config):
     """Lists that wait to be written, at most; further ones are counted as lost."""
 
 
+class RetentionConfig(Config):
+    """What the store forgets by itself. Without a limit it grows for ever."""
+
+    days: float | None = Field(None, gt=0)
+    """Events and lists older than so many days are removed."""
+    events_a_user: int | None = Field(None, ge=1)
+    """Of each user the newest so many events stay."""
+    every_hours: float = Field(6.0, gt=0)
+    """Hours between two removals."""
+
+    @property
+    def limited(self) -> bool:
+        """Whether anything is ever removed."""
+        return self.days is not None or self.events_a_user is not None
+
+
 class BatchConfig(Config):
     """How concurrent requests share one pass through the model."""
 
@@ -116,6 +132,8 @@ class ServeConfig(Config):
     """What fills a list that the model can't."""
     impressions: ImpressionsConfig = ImpressionsConfig()
     """What is kept of the lists that were shown."""
+    retention: RetentionConfig = RetentionConfig()
+    """What the store removes by itself."""
     batch: BatchConfig = BatchConfig()
     """Micro-batches."""
     limits: LimitsConfig = LimitsConfig()

@@ -13,9 +13,10 @@ from onward.errors import ConfigError
 from onward.serve import attribution, deployments, forgetting, histories, key_records, retention, run_items
 from onward.serve.clock import Clock
 from onward.serve.database import Database, Transaction, counter
+from onward.serve.housekeeping import Housekeeper, take_turn
 from onward.serve.impressions import ImpressionLog, record_shown
 from onward.serve.ingest import Ingest, read_keys
-from onward.serve.settings import ImpressionsConfig
+from onward.serve.settings import ImpressionsConfig, RetentionConfig
 from onward.serve.store import (
     Clicks,
     Copy,
@@ -62,6 +63,7 @@ class SqlStore:
         place: str,
         impressions: ImpressionsConfig,
         create: bool = True,
+        retention: RetentionConfig | None = None,
         clock: Clock | None = None,
     ) -> None:
         try:
@@ -76,6 +78,14 @@ class SqlStore:
         self._log = ImpressionLog(impressions, self._tombstones)
         self._ingest = Ingest(self._tombstones, self._log.window)
         self._writer = Writer(database, self._store_events, self._log.flush, self._log.__len__)
+        self._housekeeper = self._keep_house(retention) if retention is not None and retention.limited else None
+
+    def _keep_house(self, config: RetentionConfig) -> Housekeeper:
+        return Housekeeper(
+            config.every_hours,
+            lambda: self._writer.write(lambda transaction: take_turn(transaction, config, self._clock.now())),
+            lambda: self.retain(config.days, config.events_a_user),
+        )
 
     def _store_events(self, transaction: Transaction, events: Sequence[Event]) -> list[Outcome]:
         return self._ingest.store(transaction, events, self._clock.now())
@@ -253,4 +263,6 @@ class SqlStore:
     def close(self) -> None:
         """Write what waits and close."""
         self._writer.close()
+        if self._housekeeper is not None:
+            self._housekeeper.close()  # a removal under way ends at its next piece, as the writer takes none any more
         self._database.close()

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from onward.data.sequences import Ints
-from onward.serve.settings import ImpressionsConfig
+from onward.serve.settings import ImpressionsConfig, RetentionConfig
 
 Status = Literal["stored", "duplicate", "conflict", "rejected"]
 Role = Literal["read", "write", "admin"]
@@ -477,13 +477,19 @@ class EventStore(Protocol):
         ...
 
 
-def open_store(url: str | Path, impressions: ImpressionsConfig | None = None, create: bool = True) -> EventStore:
+def open_store(
+    url: str | Path,
+    impressions: ImpressionsConfig | None = None,
+    create: bool = True,
+    retention: RetentionConfig | None = None,
+) -> EventStore:
     """Open a store.
 
     Args:
         url: path of an SQLite file, or `postgresql://...`.
         impressions: sampling and buffer of lists, and how long after its list a click counts.
         create: whether to make the store where there is none.
+        retention: what is removed at intervals, by one process of the store at a time; nothing by default.
 
     Raises:
         FormatError: the file is no store, is corrupt, or was written by a newer version.
@@ -494,7 +500,8 @@ def open_store(url: str | Path, impressions: ImpressionsConfig | None = None, cr
     """
     from onward.serve.sql_store import SqlStore, open_database
 
-    return SqlStore(open_database(str(url), create), place(str(url)), impressions or ImpressionsConfig(), create)
+    database = open_database(str(url), create)
+    return SqlStore(database, place(str(url)), impressions or ImpressionsConfig(), create, retention)
 
 
 def place(url: str) -> str:

@@ -47,5 +47,5 @@ def _shadow_check(engine: Engine, users: Sequence[str | None], full: bool) -> No
 
 def _recent(store: EventStore, most: int) -> list[str]:
     """Users of the newest events."""
-    events, _ = store.since(max(0, store.stats().last_seq - LATEST), LATEST)
+    events, _ = store.since(max(0, store.last_seq() - LATEST), LATEST)
     return list(dict.fromkeys(event.user for event in reversed(events)))[:most]

@@ -48,7 +48,7 @@ class Recent:
 
     def _follow(self) -> None:
         if self._cursor is None:
-            self._cursor = max(0, self._store.stats().last_seq - LOOKED_AT)
+            self._cursor = max(0, self._store.last_seq() - LOOKED_AT)
         events, cursor = self._store.since(self._cursor, LOOKED_AT)
         # after a burst only its end matters: the next look starts near the newest event again
         self._cursor = None if len(events) == LOOKED_AT else cursor
