@@ -11,12 +11,13 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
 
+from onward.errors import OnwardError
 from onward.serve.api_catalog import catalog_router
 from onward.serve.api_health import health_router
 from onward.serve.api_live import lanes, live_router
 from onward.serve.api_models import models_router
 from onward.serve.api_users import users_router
-from onward.serve.gate import Gate
+from onward.serve.gate import Gate, problem
 from onward.serve.limits import RateLimit
 from onward.serve.openapi import describe
 from onward.serve.problems import ApiError, invalid
@@ -24,14 +25,28 @@ from onward.serve.security import Security
 from onward.serve.service import Service
 
 
-def create_app(service: Service, workers: int = 1, page: bool = True) -> FastAPI:
-    """The application of one worker.
+def create_app(service: Service, workers: int = 1, page: bool = True) -> Gate:
+    """The application of one worker: ASGI.
 
     Args:
         service: what answers.
         workers: that share the rate limits.
         page: whether to serve the live page at /.
     """
+    limits = service.settings.limits
+    return Gate(
+        routes(service, page),
+        security=Security(service.keys, RateLimit(limits.rate, workers)),
+        metrics=service.metrics,
+        lanes=lanes(service),
+        worker=service.worker,
+        body_bytes=limits.body_bytes,
+        archive_bytes=service.settings.models.archive_bytes,
+    )
+
+
+def routes(service: Service, page: bool) -> FastAPI:
+    """Every route, without the gate."""
     app = FastAPI(
         title="Onward",
         version=version("onward"),
@@ -49,16 +64,8 @@ def create_app(service: Service, workers: int = 1, page: bool = True) -> FastAPI
         app.include_router(page_router(service))
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _invalid)
-    limits = service.settings.limits
-    app.add_middleware(
-        Gate,
-        security=Security(service.keys, RateLimit(limits.rate, workers)),
-        metrics=service.metrics,
-        lanes=lanes(service),
-        worker=service.worker,
-        body_bytes=limits.body_bytes,
-        archive_bytes=service.settings.models.archive_bytes,
-    )
+    for kind in (ApiError, OnwardError, Exception):
+        app.add_exception_handler(kind, _failed)
     return app
 
 
@@ -79,6 +86,10 @@ def _http_error(_: HttpRequest, error: Exception) -> Response:
 def _invalid(_: HttpRequest, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     return problem_response(invalid(error.errors()))
+
+
+def _failed(request: HttpRequest, error: Exception) -> Response:
+    return problem_response(problem(error, request.method))
 
 
 def problem_response(error: ApiError) -> Response:

@@ -135,9 +135,16 @@ def _list(made: Recommended) -> dict[str, Any]:
 
 
 def _ranked(ranked: Ranked) -> dict[str, Any]:
-    made = ranked._asdict()
-    made["reasons"] = [reason._asdict() for reason in ranked.reasons]
-    return made
+    item, title, score, position, reasons, pinned, fallback = ranked
+    return {
+        "item": item,
+        "title": title,
+        "score": score,
+        "position": position,
+        "reasons": [reason._asdict() for reason in reasons] if reasons else (),
+        "pinned": pinned,
+        "fallback": fallback,
+    }
 
 
 async def _add_events(service: Service, body: EventIn | EventsIn) -> bytes:

@@ -28,7 +28,7 @@ log = structlog.get_logger("onward.serve")
 
 
 class Gate:
-    """ASGI middleware.
+    """ASGI application around the routes.
 
     Args:
         app: the routes.
@@ -77,7 +77,8 @@ class Gate:
             else:
                 await self._app(scope, limited(receive, limit), answer)
         except Exception as error:
-            await answer.fail(_problem(error, scope))
+            if not answer.started:  # else a route has answered the error, or can't any more
+                await answer.fail(problem(error, scope["method"]))
         finally:
             route = path.removeprefix("/v1/") if path in self._lanes else "other"
             self._metrics.count(f"requests:{route}:{answer.status // 100}xx")
@@ -91,11 +92,11 @@ class _Answer:
     def __init__(self, send: Send, headers: list[tuple[bytes, bytes]]) -> None:
         self._send, self._headers = send, headers
         self.status = 500
-        self._started = False
+        self.started = False
 
     async def __call__(self, message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
-            self._started = True
+            self.started = True
             self.status = message["status"]
             own = {name for name, _ in message.get("headers", [])}
             message["headers"] = [
@@ -105,9 +106,7 @@ class _Answer:
         await self._send(message)
 
     async def fail(self, error: ApiError) -> None:
-        """Answer a problem, where nothing was answered yet."""
-        if self._started:
-            return
+        """Answer a problem."""
         self.status = error.status
         await _reply(self._send, error.status, [*error.headers(), *self._headers], error.body())
 
@@ -118,15 +117,16 @@ async def _reply(send: Send, status: int, headers: list[tuple[bytes, bytes]], bo
     await send({"type": "http.response.body", "body": body})
 
 
-def _problem(error: Exception, scope: Scope) -> ApiError:
+def problem(error: Exception, method: str) -> ApiError:
+    """How an error is answered; what nobody raised on purpose is logged."""
     known = to_api_error(error)
     if known is not None:
         return known
-    log_fault(error, scope["method"])
+    _log_fault(error, method)
     return ApiError(500, "fault", "something went wrong in the server; its log says what")
 
 
-def log_fault(error: BaseException, method: str) -> None:
+def _log_fault(error: BaseException, method: str) -> None:
     """Write where a fault came from: its kind and the places in the code, never values, which may name users."""
     places = [
         f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)

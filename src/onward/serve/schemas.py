@@ -84,7 +84,7 @@ class EventIn(Wire):
     """When; now by default. At most five minutes ahead of the server's clock."""
     action: Id | None = None
     """What was done: view, cart, buy..."""
-    value: float | None = Field(None, allow_inf_nan=False)
+    value: float | None = Field(None, allow_inf_nan=False, strict=True)
     """Rating, quantity, seconds..."""
     request_id: Id | None = None
     """Of the list that led to it."""
