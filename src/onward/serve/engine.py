@@ -25,6 +25,7 @@ from onward.serve.models import LoadedModel
 from onward.serve.ranking import Candidates, Chosen, Exact, choose
 from onward.serve.reasons import explain
 from onward.serve.requests import Answer, HistoryItem, Ranked, Reason, Request, Rules
+from onward.serve.retrieval import Indexed
 from onward.serve.rules import Plan, RuleBook
 from onward.serve.settings import ServeConfig
 from onward.serve.similar import similar_items
@@ -161,7 +162,10 @@ class Engine:
             seen = [items for items, one in zip(seen, known, strict=True) if one]
         if not plans:
             return None
-        return Exact(self._scorer.scores(histories), plans, seen, self.model.bundle.model.items.tie_rank)
+        tie_rank = self.model.bundle.model.items.tie_rank
+        if self.model.index is None:
+            return Exact(self._scorer.scores(histories), plans, seen, tie_rank)
+        return Indexed(self.model.index, self._scorer, self._scorer.states(histories), plans, seen, tie_rank)
 
     def _reasons(
         self,

@@ -7,23 +7,23 @@ every machine; a folder that somebody puts there by hand keeps the name it has.
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
-import numpy as np
 import structlog
+import torch
 
 from onward.bundle import Bundle, load_bundle
 from onward.data.dataset import sha256
-from onward.data.sequences import Histories
 from onward.errors import ConfigError, FormatError, InputError, OutputError, unknown
 from onward.files import atomic_folder
 from onward.serve.archives import unpack
+from onward.serve.retrieval import ItemIndex
 from onward.serve.scoring import Scorer
 from onward.serve.settings import ModelsConfig, ServeConfig
 
-PROBED = 32
+PROBED = 16
 """Histories that a model is tried on when it is loaded."""
 HASH_LETTERS = 8
 log = structlog.get_logger("onward.serve")
@@ -37,11 +37,13 @@ class LoadedModel:
         name: of its folder on the shelf.
         bundle: the model, its catalog and its manifest.
         scorer: how the model computes here.
+        index: over the items, where the catalog is large.
     """
 
     name: str
     bundle: Bundle
     scorer: Scorer
+    index: ItemIndex | None = None
 
 
 def load_model(name: str, folder: Path, settings: ServeConfig) -> LoadedModel:
@@ -55,18 +57,19 @@ def load_model(name: str, folder: Path, settings: ServeConfig) -> LoadedModel:
     _try(scorer, name)
     facts = {} if scorer.speed is None else {"torch_ms": scorer.speed.torch, "onnx_ms": scorer.speed.onnx}
     log.info("model tried", model=name, onnx=scorer.uses_onnx, **facts)
-    return LoadedModel(name, bundle, scorer)
+    if not scorer.has_states or scorer.trained.sum() <= settings.retrieval.exact_items:
+        return LoadedModel(name, bundle, scorer)
+    index = ItemIndex(scorer, settings.retrieval.recall)
+    log.info("index built", model=name, **asdict(index.facts))
+    return LoadedModel(name, bundle, scorer, index)
 
 
 def _try(scorer: Scorer, name: str) -> None:
     """Scores after histories drawn by popularity must be finite."""
-    counts = scorer.model.items.train_counts[1:]
-    if not counts.any():
+    if not scorer.trained.any():
         raise FormatError(f"model '{name}' saw no item in training", "train it again")
-    rng = np.random.default_rng(0)
-    lists = [rng.choice(len(counts), size, p=counts / counts.sum()) + 1 for size in rng.integers(1, 50, PROBED)]
-    scores = scorer.scores(Histories.from_lists([items.tolist() for items in lists], len(counts)))[:, 1:]
-    if not scores[:, scorer.trained[1:]].isfinite().all():
+    scores = scorer.scores(scorer.typical(PROBED))
+    if not scores[:, torch.from_numpy(scorer.trained)].isfinite().all():
         raise FormatError(f"model '{name}' gives scores that are not finite", "train it again")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -64,6 +65,17 @@ class Plan:
     boosted: Ints
     boosts: NDArray[np.float32]
     popular: dict[int, tuple[Ints, int]] = field(default_factory=dict)
+
+    @cached_property
+    def passing(self) -> Ints:
+        """(n,) int64 items that the model may choose."""
+        passing: Ints = np.flatnonzero(~self.unwanted.numpy())
+        return passing
+
+    @cached_property
+    def bits(self) -> NDArray[np.uint8]:
+        """The same as one bit an item, from the lowest of each byte on."""
+        return np.packbits(~self.unwanted.numpy(), bitorder="little")
 
     def since(self, at: int) -> int | None:
         """Time from which on events make an item seen, microseconds UTC; None for all."""

@@ -20,12 +20,13 @@ from onward.bundle import ENCODER, Bundle
 from onward.data.sequences import Histories, Ints
 from onward.errors import MissingExtraError
 from onward.models.base import Bools
-from onward.models.sequence import SequenceModel
+from onward.models.sequence import ItemVectors, SequenceModel
 from onward.serve.onnx import OnnxEncoder
 
 PROBE = ((1, 50), (8, 50))
 """(rows, steps) on which torch and ONNX Runtime are compared."""
 PROBE_RUNS = 20
+TYPICAL_EVENTS = 50
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ class Scorer:
 
     Attributes:
         speed: what was measured; None for a model without an encoder.
-        uses_onnx: whether ONNX Runtime computes the states.
+        table, bias: (V + 1, D) item vectors and (V + 1,) what is added to their products with states, of a model that
+            has states.
 
     Raises FormatError for a graph that differs from the weights.
     """
@@ -54,11 +56,12 @@ class Scorer:
         self.trained: Bools = bundle.model.items.candidates
         self.speed: Speed | None = None
         self._encoder: OnnxEncoder | None = None
-        self._table, self._bias = torch.zeros(0), torch.zeros(0)
+        self.table, self.bias = torch.zeros(0), torch.zeros(0)
         if isinstance(self.model, SequenceModel):
             table = self.model.input if self.model.output is None else self.model.output
-            self._table = table.weight.detach()
-            self._bias = self.model.output_bias.detach()
+            assert isinstance(table, ItemVectors)
+            self.table = table.weight.detach()
+            self.bias = self.model.output_bias.detach()
             self._choose(bundle, self.model, onnx)
 
     def _choose(self, bundle: Bundle, model: SequenceModel, onnx: bool) -> None:
@@ -94,6 +97,14 @@ class Scorer:
         known: Bools = before[ends] > before[ends - histories.lengths]
         return known
 
+    def typical(self, n: int) -> Histories:
+        """Histories of up to 50 items drawn by popularity, the same at every call."""
+        counts, rng = self.model.items.train_counts[1:], np.random.default_rng(0)
+        drawn = rng.choice(len(counts), (n, TYPICAL_EVENTS), p=counts / counts.sum()) + 1
+        lengths = rng.integers(1, TYPICAL_EVENTS + 1, n)
+        lists = [row[:length].tolist() for row, length in zip(drawn, lengths, strict=True)]
+        return Histories.from_lists(lists, len(counts))
+
     def states(self, histories: Histories) -> Tensor:
         """(B, D) float32 states of known histories, of a model that has them."""
         if self._encoder is not None:
@@ -103,7 +114,7 @@ class Scorer:
 
     def of_states(self, states: Tensor) -> Tensor:
         """(B, V + 1) float32 scores of states."""
-        return F.linear(states, self._table, self._bias)
+        return F.linear(states, self.table, self.bias)
 
     def scores(self, histories: Histories) -> Tensor:
         """(B, V + 1) float32 scores of known histories."""
@@ -115,7 +126,7 @@ class Scorer:
         """(B, n) float32 scores of some items, (n,) indices, after known histories."""
         chosen = torch.from_numpy(items)
         if self.has_states:
-            found = F.linear(self.states(histories), self._table[chosen], self._bias[chosen])
+            found = F.linear(self.states(histories), self.table[chosen], self.bias[chosen])
         else:
             found = self.model.score_histories(histories)[:, chosen]
         return found.numpy()
@@ -123,7 +134,7 @@ class Scorer:
     @cached_property
     def unit_vectors(self) -> Tensor | None:
         """(V + 1, D) float32 item vectors of length 1, of a model that scores by them."""
-        return F.normalize(self._table) if self.has_states else None
+        return F.normalize(self.table) if self.has_states else None
 
 
 def _measure(states: Callable[[Histories], object], model: SequenceModel) -> list[float]:
