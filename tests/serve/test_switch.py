@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from server_helpers import Server
+from server_helpers import Server, until
+
+from onward.serve.store import open_store
 
 KNOWN = {"first", "second"}
 
@@ -36,6 +38,7 @@ class Load:
     def __enter__(self) -> Load:
         for thread in self._threads:
             thread.start()
+        until(lambda: len(self.answers) > len(self._threads))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -120,3 +123,40 @@ def test_an_archive_that_climbs_out_is_refused(two: Server, models: Path) -> Non
         for sent in (archive(models / "second", "../../"), b"nothing of the kind", archive(models)[:500]):
             answer = http.post("/v1/models", content=sent, headers=kind, timeout=60)
             assert (answer.status_code, answer.json()["code"]) == (422, "refused"), answer.text
+
+
+def test_a_worker_without_the_model_says_503_and_never_an_old_list(two: Server) -> None:
+    store = open_store(two.store)
+    with two.client() as http:
+        before = store.deployment()
+        store.propose("ghost")
+        now = store.flip(before.generation)  # as if it had been loaded elsewhere
+        for _ in range(6):
+            answer = http.post("/v1/recommendations", json={"history": ["4"]})
+            assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
+            assert answer.headers["retry-after"] == "1"
+        assert http.get("/readyz").status_code == 503
+        assert http.get("/healthz").status_code == 200
+        assert http.post("/v1/events", json={"user": "g", "item": "1"}).status_code == 200
+        store.rollback()
+        assert http.post("/v1/recommendations", json={"history": ["4"]}).json()["generation"] == now.generation + 1
+    store.close()
+
+
+def test_metrics_add_up_the_workers(two: Server) -> None:
+    def lists() -> float:
+        with two.client() as http:
+            told = http.get("/metrics").text
+        return sum(float(line.split()[-1]) for line in told.splitlines() if line.startswith("onward_lists_total"))
+
+    before, workers = lists(), set()
+    for _ in range(200):
+        with two.client() as http:
+            answer = http.post("/v1/recommendations", json={"requests": [{"history": ["4"]}] * 3})
+            workers.add(answer.headers["x-onward-worker"])
+        if len(workers) == 2:
+            break
+    made = lists() - before
+    assert workers == {"0", "1"}
+    assert made % 3 == 0
+    assert made == lists() - before

@@ -19,7 +19,7 @@ import structlog
 
 from onward.errors import ConflictError, OnwardError, StoreError
 from onward.serve.problems import ApiError
-from onward.serve.requests import Answer, Request, Rules
+from onward.serve.requests import Answer, Request
 from onward.serve.store import Deployment, EventStore
 
 if TYPE_CHECKING:
@@ -78,7 +78,6 @@ class Deployer:
     def __init__(self, store: EventStore, models: Models, worker: str) -> None:
         self._store, self.models, self.worker = store, models, worker
         self._engines: dict[str, Engine] = {}
-        self._changed = threading.Condition()
         self._stop = threading.Event()
         self._announced: tuple[int, str | None, str] | None = None
         self._announced_at = 0.0
@@ -107,10 +106,6 @@ class Deployer:
         engine = self._engine(deployment)
         engine.generation = deployment.generation
         return engine.recommend(requests)
-
-    def check(self, rules: Rules) -> None:
-        """Raise ConfigError for rules that the model's catalog can't follow, before others wait with them."""
-        self.engine.check(rules)
 
     @property
     def engine(self) -> Engine:

@@ -10,7 +10,6 @@ import hashlib
 import hmac
 import re
 import secrets
-import threading
 import time
 from dataclasses import dataclass
 
@@ -19,8 +18,6 @@ from onward.serve.store import EventStore, KeyRecord, Role
 
 RANK: dict[Role, int] = {"read": 0, "write": 1, "admin": 2}
 """A role may do what the ones below it may."""
-REFRESH = 0.5
-"""Seconds after which a change of the keys is noticed."""
 _FORM = re.compile(r"onward_([0-9a-f]{8})_([\w-]{43})", re.ASCII)
 
 
@@ -51,7 +48,7 @@ def _hash(secret: str) -> bytes:
 
 
 class Keys:
-    """The keys of a store, read again when they change.
+    """The keys of a store as they were at the last `refresh`.
 
     Args:
         store: holds them.
@@ -59,34 +56,26 @@ class Keys:
 
     def __init__(self, store: EventStore) -> None:
         self._store = store
-        self._lock = threading.Lock()
         self._version = -1
         self._records: dict[str, KeyRecord] = {}
-        self._checked = 0.0
-        self._refresh()
+        self.refresh()
 
     @property
     def needed(self) -> bool:
         """Whether requests need a key: from the first key on, even when all are revoked."""
-        self._refresh()
         return bool(self._records)
 
     def check(self, presented: str) -> Key | None:
         """The key, when it is one of the store's and wasn't revoked."""
-        self._refresh()
         form = _FORM.fullmatch(presented)
         record = self._records.get(form[1]) if form else None
         kept = record.hash if record else bytes(32)
         same = hmac.compare_digest(_hash(form[2] if form else ""), kept)
         return Key(record.id, record.role) if record and same and record.revoked is None else None
 
-    def _refresh(self) -> None:
-        now = time.monotonic()
-        if now - self._checked < REFRESH:
-            return
-        with self._lock:
-            version = self._store.keys_version()
-            if version != self._version:
-                self._records = {record.id: record for record in self._store.key_records()}
-                self._version = version
-            self._checked = now
+    def refresh(self) -> None:
+        """Read them again if they changed; to be called about twice a second, from one thread. Raises StoreError."""
+        version = self._store.keys_version()
+        if version != self._version:
+            self._records = {record.id: record for record in self._store.key_records()}
+            self._version = version

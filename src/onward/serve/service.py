@@ -92,16 +92,11 @@ class Service:
 
     async def recommend(self, request: Request) -> Recommended:
         """One list; its impression is logged. Raises Overloaded, NotReady, StoreError, ConfigError for bad rules."""
-        if request.rules is not None:
-            self.deployer.check(request.rules)
         answer = await self._completions.wait(self.batcher.submit(request))
         return self._logged(request, answer)
 
     async def recommend_all(self, requests: Sequence[Request]) -> list[Recommended]:
         """Several lists, in order; all or none."""
-        for request in requests:
-            if request.rules is not None:
-                self.deployer.check(request.rules)
         futures = [self.batcher.submit(request) for request in requests]
         answers = [await self._completions.wait(future) for future in futures]
         return [self._logged(request, answer) for request, answer in zip(requests, answers, strict=True)]

@@ -10,12 +10,12 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import structlog
 import uvicorn
 
-from onward.errors import OnwardError
+from onward.errors import OnwardError, StoreError
 from onward.serve.api import create_app
 from onward.serve.connections import Connections, quiet
 from onward.serve.deploy import Deployer
@@ -29,8 +29,8 @@ from onward.serve.store import open_store
 
 DRAIN = 6
 """Seconds that requests have to finish after the signal to stop."""
-SWEEP = 0.5
-"""Seconds between two looks for slow connections, and at the queue."""
+INTERVAL = 0.5
+"""Seconds between two looks for slow connections, and for changed keys."""
 SWITCH_INTERVAL = 0.0005
 """Seconds a thread may hold the interpreter while another waits: the event loop and the engine take turns."""
 
@@ -107,21 +107,28 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self._watching = asyncio.create_task(self._watch())
+        self._tasks = [asyncio.create_task(self._sweep()), asyncio.create_task(self._refresh_keys())]
         gc.collect()
         gc.freeze()  # what was loaded stays: later collections pass over it
         self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await super().shutdown(sockets)
-        self._watching.cancel()
+        for task in self._tasks:
+            task.cancel()
 
-    async def _watch(self) -> None:
+    async def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(SWEEP)
+            await asyncio.sleep(INTERVAL)
             self._connections.sweep(loop.time())
             self._service.metrics.gauge("queue", self._service.batcher.waiting)
+
+    async def _refresh_keys(self) -> None:
+        while True:
+            await asyncio.sleep(INTERVAL)
+            with suppress(StoreError):  # those of before hold until the store is back
+                await asyncio.to_thread(self._service.keys.refresh)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
