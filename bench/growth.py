@@ -173,7 +173,7 @@ def write(rows: list[Row], events: int) -> None:
     threads = " or ".join(str(count) for count in sorted({row["threads"] for row in rows}))
     text = (
         f"# Growth of the catalog\n\nWritten by `python bench/growth.py --events {events}`: one epoch of SASRec "
-        f"(64 wide, 2 blocks, length {LENGTH}) over {events:,} synthetic events, {threads} threads on "
+        f"(64 wide, 2 blocks, length {LENGTH}) over {events:,} synthetic events, {threads} thread(s) on "
         f"{os.cpu_count()} cores. The loss of "
         "each size's first row is the one that Onward chooses. `all s` is all that the command does: opening the "
         "data, the epoch, checkpoints, validation, the bundle. NDCG@10 is on the validation part, over the whole "
