@@ -4,6 +4,8 @@
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 DEMO ?=
+LIVE ?= live
+SERVE ?=
 PYTEST ?=
 BENCH ?=
 
@@ -13,10 +15,11 @@ STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install -qq
 
 .DEFAULT_GOAL := help
-.PHONY: help install data demo test test-all check format bench bench-small bench-peers clean
+.PHONY: help install data demo live test test-all check format bench bench-small bench-peers clean
 
 help:
 	@echo "make demo       the whole path on MovieLens-100K: prepare, train, compare, recommend (about five minutes)"
+	@echo "make live       the live page on MovieLens-100K: prepares what is missing (about a minute), then serves it"
 	@echo "make test       the tests"
 	@echo "make test-all   the tests with full counts, as CI runs them"
 	@echo "make check      ruff, mypy --strict, the direction of imports"
@@ -28,6 +31,7 @@ help:
 	@echo "PYTHON=python3.12   another interpreter (now: $(PYTHON))"
 	@echo "TORCH='torch==X.Y'  another PyTorch, before .venv exists (now: $(TORCH))"
 	@echo "PYTEST='-k split'   options for pytest           DEMO='--quick'   options for the demo"
+	@echo "LIVE=folder         where make live works        SERVE='--port 9000'  options of its server"
 	@echo "BENCH='--data FILE' options for bench-peers (bench/README.md)"
 
 install: $(STAMP)
@@ -58,6 +62,32 @@ data: $(STAMP)
 
 demo: $(STAMP)
 	@$(BIN)/onward demo $(DEMO)
+
+# What is there already is kept: a folder appears under its name only when it is complete.
+live: $(LIVE)/models/item-knn $(LIVE)/models/sasrec $(LIVE)/imported
+	@echo "==> Serving; open the address below in a browser"
+	@$(BIN)/onward serve $(LIVE)/models/sasrec --models $(LIVE)/models --store $(LIVE)/onward.db $(SERVE)
+
+$(LIVE)/ml-100k: | $(STAMP)
+	@echo "==> Fetching MovieLens-100K (GroupLens: free for research, no commercial use)"
+	@$(BIN)/onward data get ml-100k -o $@ >/dev/null
+
+$(LIVE)/dataset: | $(LIVE)/ml-100k
+	@echo "==> Preparing it"
+	@$(BIN)/onward prepare $(LIVE)/ml-100k -o $@ >/dev/null
+
+$(LIVE)/models/%: | $(LIVE)/dataset
+	@echo "==> Training $*, measuring it, and writing its bundle"
+	@$(BIN)/onward train $(LIVE)/dataset --model $* -o $(LIVE)/runs/$* --overwrite $(LIVE_$*)
+	@$(BIN)/onward evaluate $(LIVE)/runs/$* >/dev/null
+	@$(BIN)/onward export $(LIVE)/runs/$* -o $@ >/dev/null
+
+$(LIVE)/imported: | $(LIVE)/dataset
+	@$(BIN)/onward store import $(LIVE)/dataset --store $(LIVE)/onward.db
+	@touch $@
+
+LIVE_sasrec := --set model.max_length=50 --set train.epochs=12 --set train.validate_every=4 \
+  --set train.batch_tokens=1024 --set train.learning_rate=2e-3
 
 test: data
 	$(BIN)/python -m pytest -m "not full" $(PYTEST)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from onward.bundle import bundle_folder, measurements, read_manifest
 from onward.config import RunConfig, read_toml
 from onward.errors import OnwardError
 from onward.evaluate import report_text as text
@@ -16,6 +16,7 @@ from onward.evaluate.report_parts import protocol
 from onward.manifest import BundleManifest, Measurement
 
 MAIN = "ndcg@10"
+PARTS = ("valid", "test")
 LEADING = ("ndcg@10", "hr@10", "mrr@10", "ndcg@5", "hr@5", "mse", "accuracy", "f1")
 """Metrics of the chart, where they were measured."""
 SPLITS = {
@@ -47,21 +48,27 @@ class Card:
     settings: dict[str, str]
 
 
-def card(folder: Path) -> Card | None:
-    """The card of a bundle's folder; None for one that can't be read. Hashes are verified at loading."""
+def card(path: Path) -> Card | None:
+    """The card of a bundle or run folder; None for one that can't be read."""
     try:
-        file = folder / "manifest.json"
-        return _read(file, file.stat().st_mtime_ns)
+        changed = tuple(file.stat().st_mtime_ns for file in _sources(path) if file.is_file())
+        return _read(path, changed)
     except (OSError, OnwardError, ValueError):
         return None
 
 
+def _sources(path: Path) -> list[Path]:
+    """The files that a card is made of: the bundle's manifest and, in a run, its evaluations."""
+    return [bundle_folder(path) / "manifest.json", *(path / "evaluation" / part / "metrics.json" for part in PARTS)]
+
+
 @lru_cache(maxsize=64)
-def _read(file: Path, _changed: int) -> Card:
-    manifest = BundleManifest.parse(json.loads(file.read_text(encoding="utf-8")), "manifest.json")
+def _read(path: Path, _changed: tuple[int, ...]) -> Card:
+    folder = bundle_folder(path)
+    manifest = read_manifest(folder).model_copy(update={"metrics": measurements(path)})
     measured = next((one for one in _measurements(manifest) if MAIN in one.values), None)
     value = _value(measured.values[MAIN]) if measured else None
-    config = RunConfig.parse(read_toml(file.with_name("config.toml")))
+    config = RunConfig.parse(read_toml(folder / "config.toml"))
     settings = {name: _plain(value) for name, value in config.model.items() if name != "name"}
     return Card(manifest.model, manifest.items, MAIN if measured else None, value, manifest, settings)
 
