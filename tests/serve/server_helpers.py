@@ -34,18 +34,40 @@ class Server:
         options: further words of the command line.
         settings: text of `serve.toml`.
         page: whether the page is served.
+        store: URL of a store; by default a file in the folder.
+        disk: megabytes of a small disk of its own that the folder becomes, for this process alone.
     """
 
     def __init__(
-        self, folder: Path, model: Path | None, *options: str, settings: str = "", page: bool = False, port: int = 0
+        self,
+        folder: Path,
+        model: Path | None,
+        *options: str,
+        settings: str = "",
+        page: bool = False,
+        port: int = 0,
+        store: str = "",
+        disk: float = 0,
     ) -> None:
         self.store = folder / "events.db"
         self.log = folder / "log.txt"
         (folder / "serve.toml").write_text(settings, encoding="utf-8")
-        words = ["serve", *([str(model)] if model else []), "--json", "--port", str(port), "--store", str(self.store)]
+        words = [
+            "serve",
+            *([str(model)] if model else []),
+            "--json",
+            "--port",
+            str(port),
+            "--store",
+            store or str(self.store),
+        ]
         words += ["--config", str(folder / "serve.toml"), *([] if page else ["--no-page"]), *options]
+        command = [*ONWARD, *words]
+        if disk:
+            mount = f"mount -t tmpfs -o size={int(disk * 1024)}k tmpfs {folder} && touch {folder}/serve.toml"
+            command = ["unshare", "-m", "sh", "-c", f'{mount} && exec "$@"', "sh", *command]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen([*ONWARD, *words], stdout=subprocess.PIPE, stderr=log, env=_environment())
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=_environment())
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line.startswith(b'{"format"'):

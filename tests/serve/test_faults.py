@@ -9,11 +9,14 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from server_helpers import Server, until
+from test_store_kills import kill_postgres
 
 from onward.client import Client, ClientError
 
@@ -53,7 +56,7 @@ class Writers:
                     place += 1
 
 
-def stored(store: Path) -> set[tuple[str, str]]:
+def stored(store: Path | str) -> set[tuple[str, str]]:
     """(user, item) of every event in a store."""
     from onward.serve.store import open_store
 
@@ -166,6 +169,63 @@ def test_workers_end_with_their_parent(two: Server) -> None:
 
 def _alive(pid: int) -> bool:
     return subprocess.run(["kill", "-0", str(pid)], capture_output=True, check=False).returncode == 0
+
+
+def test_postgresql_killed_under_a_server(
+    models: Path, tmp_path: Path, postgres_url: str, postgres_server: Any
+) -> None:
+    with Server(tmp_path, models / "first", store=postgres_url) as server, server.client() as http:
+        with Writers(server.url, 0) as writers:
+            until(lambda: len(writers.acknowledged) > 50)
+            kill_postgres(postgres_server)
+            until(lambda: http.post("/v1/events", json={"user": "a", "item": "1"}).status_code == 503)
+            refused = http.post("/v1/recommendations", json={"user": "a"})
+            assert (refused.status_code, refused.json()["code"]) == (503, "store")
+            assert http.get("/readyz").status_code == 503
+            assert http.get("/healthz").status_code == 200
+            postgres_server.ensure_postgres_running()
+            until(lambda: http.post("/v1/recommendations", json={"user": "a"}).status_code == 200)
+            before = len(writers.acknowledged)
+            until(lambda: len(writers.acknowledged) > before + 20)
+        assert http.get("/readyz").status_code == 200
+    assert set(writers.acknowledged) <= stored(postgres_url)
+
+
+def test_a_full_disk_under_a_server(models: Path, tmp_path: Path) -> None:
+    if subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no private mount namespace here (unshare -m)")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    try:
+        server = Server(folder, models / "first", disk=3)
+    except AssertionError as error:
+        if "mount" in str(error) and "permission denied" in str(error):
+            pytest.skip("no right to mount a tmpfs here")
+        raise
+    inside = Path(f"/proc/{server.process.pid}/root{folder}")
+    acknowledged: set[tuple[str, str]] = set()
+    with server, server.client() as http:
+
+        def send(number: int) -> int:
+            event = {"id": f"d{number}", "user": "disk", "item": f"{number}-{'x' * 200}", "group": "y" * 200}
+            status = http.post("/v1/events", json=event).status_code
+            if status == 200:
+                acknowledged.add(("disk", event["item"]))
+            return status
+
+        for number in range(20):
+            assert send(number) == 200
+        with suppress(OSError), (inside / "filler").open("wb", buffering=0) as filler:
+            while True:
+                filler.write(bytes(4_096))
+        statuses = [send(number) for number in range(20, 400)]
+        assert set(statuses) <= {200, 503}
+        assert 503 in statuses
+        assert http.post("/v1/recommendations", json={"user": "disk"}).json()["unknown_items"] >= 20
+        (inside / "filler").unlink()
+        until(lambda: send(1_000) == 200)
+        history = http.get("/v1/users/disk/history?limit=1000").json()["events"]
+    assert acknowledged <= {("disk", event["item"]) for event in history}
 
 
 def test_a_server_that_cannot_start_says_why(models: Path, tmp_path: Path) -> None:
