@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 
@@ -57,6 +59,27 @@ def test_the_five_commands_then_those_in_the_text(shop: Path, capsys: pytest.Cap
     assert "boots-42" in capsys.readouterr().out
 
 
+def test_the_five_commands_to_the_live_page(shop: Path) -> None:
+    *first, serve = commands(block("sh"))
+    assert len(first) == 4
+    for line in first:
+        assert main(shlex.split(line)[1:]) == 0, line
+    words = [*shlex.split(serve)[1:], "--json"]
+    program = [sys.executable, "-c", "from onward.cli.main import main; raise SystemExit(main())"]
+    with (shop / "log.txt").open("wb") as log:
+        server = subprocess.Popen([*program, *words], stdout=subprocess.PIPE, stderr=log)
+    try:
+        assert server.stdout is not None
+        url = json.loads(server.stdout.readline())["url"]
+        page = httpx.get(f"{url}/", params={"user": "u17"}).text
+        assert "Next for user u17" in page
+        assert "tent-2p" in page
+    finally:
+        server.terminate()
+        server.communicate(timeout=30)
+    assert server.returncode == 0
+
+
 @pytest.mark.usefixtures("shop")
 def test_the_python_block() -> None:
     code = block("python")
@@ -69,7 +92,7 @@ def test_the_python_block() -> None:
 
 def test_the_make_commands_exist() -> None:
     targets = re.findall(r"^make (\S+)", "\n".join(text for name, text in BLOCKS if not name), re.MULTILINE)
-    assert set(targets) >= {"demo", "test"}
+    assert set(targets) >= {"demo", "live", "test"}
     for target in targets:
         done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
