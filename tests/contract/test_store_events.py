@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from store_helpers import HOUR, Open, event, items, now, statuses
 
+from onward.serve.database import advance
+from onward.serve.sql_store import open_database
 from onward.serve.store import (
     FUTURE_LIMIT,
     Event,
@@ -131,6 +133,25 @@ def test_append_soon_is_done_when_the_events_are_stored(store: EventStore) -> No
     assert store.append([]) == []
 
 
+def test_a_caller_that_goes_away_leaves_the_writer_at_work(store: EventStore) -> None:
+    waiting = [store.append_soon([event(number)]) for number in range(50)]
+    assert not any(one.cancel() for one in waiting)
+    assert statuses(store.append([event(100)])) == ["stored"]
+
+
+def test_a_transaction_that_began_first_keeps_later_events_waiting(store: EventStore, url: str) -> None:
+    store.append([event(1)])
+    other = open_database(url, False)
+    with other.transaction() as slow:
+        seq = advance(slow, "seq")
+        later = store.append_soon([event(2)])
+        with pytest.raises(TimeoutError):  # it would overtake, and a reader that saw it would skip what is slow
+            later.result(timeout=0.3)
+        assert [one.seq for one in store.since(0, 10)[0]] == [1]
+    other.close()
+    assert later.result(timeout=10)[0].seq == seq + 1 == 3
+
+
 def test_since_never_skips_an_event_beside_overlapping_writers(store: EventStore, reopen: Open) -> None:
     writers = [store, reopen(), reopen()]
     reader = reopen()
@@ -172,6 +193,8 @@ def test_seen_looks_at_the_whole_history(store: EventStore) -> None:
     assert seen(actions=["buy"]) == {"bought"}
     assert seen(actions=["buy", "view"], since=59) == {"item-3"}
     assert seen(actions=[]) == set()
+    assert seen(before=3) == {"item-1", "item-2"}
+    assert seen(actions=["view"], since=50, before=52) == {"item-1", "item-2"}
     assert store.seen("nobody").tolist() == []
 
 

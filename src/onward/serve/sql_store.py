@@ -33,7 +33,6 @@ from onward.serve.store import (
     StoreStats,
     Worker,
 )
-from onward.serve.store_export import export
 from onward.serve.store_stats import read_stats
 from onward.serve.tables import prepare_tables
 from onward.serve.tombstones import Tombstones
@@ -106,9 +105,15 @@ class SqlStore:
         """Histories of several users as of one moment."""
         return histories.read_histories(self._database, users, limit, before)
 
-    def seen(self, user: str, since: int | None = None, actions: Collection[str] | None = None) -> Ints:
+    def seen(
+        self,
+        user: str,
+        since: int | None = None,
+        actions: Collection[str] | None = None,
+        before: int | None = None,
+    ) -> Ints:
         """Distinct item keys of a user's whole history."""
-        return histories.read_seen(self._database, user, since, actions)
+        return histories.read_seen(self._database, user, since, actions, before)
 
     def item_keys(self, ids: Sequence[str]) -> Ints:
         """Keys of items; 0 for an unknown id."""
@@ -252,6 +257,8 @@ class SqlStore:
 
     def export(self, folder: Path) -> dict[str, int]:
         """Write the store as Parquet files, and remember where."""
+        from onward.serve.store_export import export  # loads polars, which nothing else of the store needs
+
         rows = export(self._database, folder)
         self._remember("export", folder)
         return rows

@@ -326,8 +326,15 @@ class EventStore(Protocol):
         """`history` of several users, in their order, as of one moment."""
         ...
 
-    def seen(self, user: str, since: int | None = None, actions: Collection[str] | None = None) -> Ints:
-        """Item keys, each once, of a user's whole history: of events at or after a time, of some actions, if given."""
+    def seen(
+        self,
+        user: str,
+        since: int | None = None,
+        actions: Collection[str] | None = None,
+        before: int | None = None,
+    ) -> Ints:
+        """Item keys, each once, of a user's whole history: of events at or after a time, of some actions, before a
+        time, if given."""
         ...
 
     def item_keys(self, ids: Sequence[str]) -> Ints:

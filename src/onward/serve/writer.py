@@ -69,6 +69,7 @@ class Writer:
     def append(self, events: Sequence[Event]) -> Future[list[Outcome]]:
         """Store events with the next commit. Raises StoreError when too many wait already."""
         future: Future[list[Outcome]] = Future()
+        future.set_running_or_notify_cancel()  # a caller that goes away can't cancel it: the writer will answer
         with self._lock:
             self._refuse_when_closed()
             if self._waiting + len(events) > WAITING_EVENTS:
