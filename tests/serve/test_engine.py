@@ -185,6 +185,18 @@ def test_seen_items_are_those_of_the_whole_history_not_of_the_models_window(engi
     assert whole <= set(items(engine.recommend([Request(user=names(data)[0], k=55, rules=rules)])[0]))
 
 
+def test_what_was_seen_at_or_after_the_time_of_the_request_is_no_secret_to_the_list(
+    engine: Engine, data: Dataset
+) -> None:
+    """User 0 has 25 events, and the model reads 10."""
+    time_of = data.histories.time
+    assert time_of is not None
+    cut = 15
+    before = {data.catalog.id(int(index)) for index in data.histories.item[:cut]}
+    asked = Request(user=names(data)[0], k=60, at=int(time_of[cut]), rules=Rules(seen="exclude"))
+    assert set(data.catalog.ids) - before == set(items(engine.recommend([asked])[0]))
+
+
 def test_seen_can_be_limited_to_days_and_to_actions(engine: Engine, store: EventStore) -> None:
     now = time.time_ns() // 1000
     day = 86_400_000_000

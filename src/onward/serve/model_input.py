@@ -79,7 +79,10 @@ class HistoryReader:
                 by_moment.setdefault(request.at, []).append(row)
         for before, rows in by_moment.items():
             users = [requests[row].user or "" for row in rows]
-            stored.update(zip(rows, self._store.histories(users, self._limit, before), strict=True))
+            if len(rows) == 1:
+                stored[rows[0]] = self._store.history(users[0], self._limit, before)
+            else:
+                stored.update(zip(rows, self._store.histories(users, self._limit, before), strict=True))
         return [
             self._stored(stored[row], request.at or now) if row in stored else _typed(request, catalog, now)
             for row, request in enumerate(requests)
@@ -101,7 +104,7 @@ class HistoryReader:
         """
         stored = request.user is not None and request.history is None
         if stored and not given.whole and (since is None or given.times[0] >= since):
-            return self._keys.lookup(self._store.seen(request.user or "", since, actions or None))
+            return self._keys.lookup(self._store.seen(request.user or "", since, actions or None, request.at))
         if since is None and not actions:
             return given.items
         kept = np.ones(len(given.items), dtype=np.bool_)

@@ -74,8 +74,9 @@ class Exact:
             for row, plan in enumerate(plans):
                 self._scores[row].masked_fill_(plan.unwanted, -torch.inf)
         size = self._scores.shape[1]
-        places = np.concatenate([items[items < size] + row * size for row, items in enumerate(seen)])
-        self._scores.view(-1).index_fill_(0, torch.from_numpy(places.astype(np.int64)), -torch.inf)
+        parts = [items[items < size].astype(np.int64) + row * size for row, items in enumerate(seen)]
+        places = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        self._scores.view(-1).index_fill_(0, torch.from_numpy(places), -torch.inf)
 
     def top(self, rows: Sequence[int], depth: int) -> tuple[Ints, Floats]:
         """As in `Candidates`."""
@@ -129,6 +130,8 @@ def choose(
             found[n] = Chosen(some[:size], scored[:size])
     is_plain = set(plain)
     for n, plan in enumerate(plans):
+        if n in is_plain and len(found[n].items) == lengths[n]:
+            continue
         counts = _Counts(plan.caps)
         if n not in is_plain:
             _pin(found[n], plan, lengths[n], counts, candidates, rows[n])
