@@ -215,9 +215,15 @@ class Client:
             body["rules"] = dict(rules)
         return _list(self._send("POST", "/v1/recommendations", body))
 
-    def recommend_many(self, users: Sequence[str], *, k: int = 10) -> list[RankedList]:
-        """A list for each of several users, in order."""
-        body = {"requests": [{"user": user, "k": k} for user in users]}
+    def recommend_many(self, users: Sequence[str], *, k: int = 10, at: Sequence[When] = ()) -> list[RankedList]:
+        """A list for each of several users, in order; `at` is as of when, one for each, or for all of them now."""
+        requests = [{"user": user, "k": k} for user in users]
+        if at:
+            requests = [
+                request if when is None else {**request, "at": _time(when)}
+                for request, when in zip(requests, at, strict=True)
+            ]
+        body = {"requests": requests}
         return [_list(one) for one in self._send("POST", "/v1/recommendations", body)["results"]]
 
     def shown(self, request_id: str, user: str, items: Sequence[str]) -> None:

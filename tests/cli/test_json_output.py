@@ -34,6 +34,7 @@ PAYLOADS = {
     "prepare": "onward.data.prepare:Prepared",
     "recommendation_file": "onward.cli.recommend:RecommendationFile",
     "recommendations": "onward.recommend:Recommendations",
+    "replay": "onward.serve.replay:Replayed",
     "serve": "onward.cli.serve:Serving",
     "store.backup": "onward.cli.store_backup:Backup",
     "store.export": "onward.cli.store_export:ExportedStore",
@@ -45,7 +46,7 @@ PAYLOADS = {
 """Name of the schema's file -> the model."""
 SILENT = {"demo"}
 """Commands that print for people only."""
-ELSEWHERE = {"data get", "keys revoke", "serve"}
+ELSEWHERE = {"data get", "keys revoke", "replay", "serve"}
 """Commands with tests of their own: they need a data set in the cache, the id of a key, and somebody to stop them."""
 
 

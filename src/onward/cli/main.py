@@ -28,6 +28,7 @@ COMMANDS = {
     "recommend": "Recommend items for a user, a typed history, or everyone.",
     "export": "Write the bundle that serving loads.",
     "serve": "Serve a model over HTTP: events in, recommendations out.",
+    "replay": "Send a log through a running server, and check that it answers as offline evaluation does.",
     "models": "List the models.",
     "doctor": "Say what this machine has.",
     "demo": "The whole path on MovieLens-100K, in a few minutes.",

@@ -47,7 +47,7 @@ def import_events(store: EventStore, dataset: Dataset, progress: Callable[[int, 
     owners = np.repeat(np.arange(dataset.manifest.users), dataset.histories.end - dataset.histories.start)
     order = np.argsort(columns["time"], kind="stable") if "time" in columns else np.arange(total)
     stored, known, refused = 0, 0, dict[str, int]()
-    make = _Events(dataset)
+    make = DatasetEvents(dataset)
     for first in range(0, total, CHUNK):
         rows = order[first : first + CHUNK]
         for outcome in store.append(make(rows, owners[rows])):
@@ -61,7 +61,9 @@ def import_events(store: EventStore, dataset: Dataset, progress: Callable[[int, 
     return Imported(stored, known, refused)
 
 
-class _Events:
+class DatasetEvents:
+    """A dataset's events as the store takes them."""
+
     def __init__(self, dataset: Dataset) -> None:
         self._columns = dataset.histories.columns
         self._prefix = f"dataset-{dataset.manifest.hash[:16]}"
