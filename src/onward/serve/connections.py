@@ -21,6 +21,8 @@ from onward.serve.settings import ConnectionsConfig
 
 HEAD_BYTES = 65_536
 """Of a request's line and headers that are still incomplete, at most."""
+AT_ONCE = 50
+"""Connections that are looked at before requests have their turn."""
 SPARE_DESCRIPTORS = 256
 """Descriptors kept for files and for connections that are being refused."""
 
@@ -58,10 +60,12 @@ class Connections:
             if not self._addresses[address]:
                 del self._addresses[address]
 
-    def sweep(self, now: float) -> None:
-        """Close what is slow; to be called about twice a second, with the loop's time."""
-        for connection in list(self.open):
+    async def sweep(self, now: float) -> None:
+        """Close what is slow, some at a time, so that requests come in between; to be called about twice a second."""
+        for number, connection in enumerate(list(self.open)):
             connection.check(now)
+            if number % AT_ONCE == AT_ONCE - 1:
+                await asyncio.sleep(0)
         self.metrics.gauge("connections", len(self.open))
 
     def protocol(self) -> type[HttpToolsProtocol]:

@@ -121,7 +121,7 @@ class _Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(INTERVAL)
-            self._connections.sweep(loop.time())
+            await self._connections.sweep(loop.time())
             self._service.metrics.gauge("queue", self._service.batcher.waiting)
 
     async def _refresh_keys(self) -> None:
