@@ -8,7 +8,8 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 
 from onward.serve.problems import no_such_item
-from onward.serve.schemas import Id, ItemIn, ItemOut, ItemsIn, ItemsOut, SimilarOut
+from onward.serve.replies import ItemOut, ItemsOut, SimilarOut
+from onward.serve.schemas import Id, ItemIn, ItemsIn
 from onward.serve.service import Service
 from onward.serve.store import ItemRecord
 

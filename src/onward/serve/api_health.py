@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from onward.serve.problems import ApiError
-from onward.serve.schemas import HealthOut
+from onward.serve.replies import HealthOut
 from onward.serve.service import Service
 
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"

@@ -13,17 +13,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from onward.serve.gate import Lane
 from onward.serve.problems import ApiError, FieldError
+from onward.serve.replies import AcceptedOut, EventsOut, RecommendationOut, RecommendationsOut
 from onward.serve.requests import HistoryItem, Ranked, Request
 from onward.serve.schemas import (
-    AcceptedOut,
     ClickIn,
     EventIn,
     EventsIn,
-    EventsOut,
     RecommendationIn,
-    RecommendationOut,
     RecommendationsIn,
-    RecommendationsOut,
     ShownIn,
     microseconds,
     user_of,

@@ -9,7 +9,8 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 from fastapi import Request as HttpRequest
 
-from onward.serve.schemas import DeploymentOut, Id, ModelsOut, ReceivedOut
+from onward.serve.replies import DeploymentOut, ModelsOut, ReceivedOut
+from onward.serve.schemas import Id
 from onward.serve.security import ARCHIVES
 from onward.serve.service import Service
 

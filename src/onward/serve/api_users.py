@@ -7,7 +7,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
-from onward.serve.schemas import HistoryOut, Id, ReceiptOut
+from onward.serve.replies import HistoryOut, ReceiptOut
+from onward.serve.schemas import Id
 from onward.serve.service import Service
 
 UserId = Annotated[Id, Path(description="Id of the user; `session:ID` for an anonymous session.")]

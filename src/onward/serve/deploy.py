@@ -12,6 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 
@@ -33,6 +34,8 @@ ALIVE = 10.0
 """A worker that announced nothing for so many seconds isn't waited for."""
 PATIENCE = 60.0
 """Seconds that a switch waits for workers; then it goes on without those that are late."""
+AGAIN = 5.0
+"""Seconds between two tries to load a model that serves elsewhere."""
 ABANDONED = 2 * PATIENCE
 """A target so many seconds old lost the worker that was to flip it, and is withdrawn."""
 
@@ -82,7 +85,8 @@ class Deployer:
         self._announced: tuple[int, str | None, str] | None = None
         self._announced_at = 0.0
         self._target_since: tuple[str, float] | None = None
-        self._failed: set[str] = set()
+        self._failed: dict[str, float] = {}
+        self._draining = False
         self._thread = threading.Thread(target=self._watch, name="deployer", daemon=True)
 
     def start(self) -> None:
@@ -98,7 +102,8 @@ class Deployer:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
-        self._store.leave(self.worker)
+        with suppress(StoreError):  # a store that is away forgets this worker by itself
+            self._store.leave(self.worker)
 
     def answer(self, requests: Sequence[Request]) -> list[Answer]:
         """Answer a batch by the model that the store says serves. Raises NotReady when it isn't loaded here."""
@@ -111,6 +116,10 @@ class Deployer:
     def engine(self) -> Engine:
         """Of the model that serves now. Raises NotReady."""
         return self._engine(self._store.deployment())
+
+    def drain(self) -> None:
+        """Stop taking part in switches: nobody waits for this worker any more, and it waits for nobody."""
+        self._draining = True
 
     def require_ready(self) -> Deployment:
         """The deployment, when requests are answered here. Raises NotReady, StoreError."""
@@ -143,6 +152,8 @@ class Deployer:
                 return self._store.flip(before.generation)
             if time.monotonic() > until:
                 self._store.withdraw("it took too long to load")
+            elif self._draining:
+                self._store.withdraw("the server that was to switch is stopping")
             time.sleep(POLL)
 
     def rollback(self) -> Deployment:
@@ -174,11 +185,10 @@ class Deployer:
 
     def _follow(self, deployment: Deployment) -> None:
         active, target = deployment.active, deployment.target
-        if active is not None and active not in self._engines and active not in self._failed:
+        if active is not None and active not in self._engines and self._worth_trying(active):
             self._load(active)
         if target is None:
             self._target_since = None
-            self._failed &= {active or ""}
         elif target not in self._engines:
             reason = self._load(target)
             if reason is not None and self._store.deployment().target == target:
@@ -188,6 +198,11 @@ class Deployer:
         wanted = {active, target, deployment.previous}
         self._engines = {name: engine for name, engine in self._engines.items() if name in wanted}
         self._announce(self._store.deployment())
+
+    def _worth_trying(self, name: str) -> bool:
+        """Whether a model that serves, but couldn't be loaded here, may have come by now."""
+        failed = self._failed.get(name)
+        return failed is None or time.monotonic() - failed > AGAIN
 
     def _load(self, name: str) -> str | None:
         """Load a model; returns what is wrong with it, if anything."""
@@ -203,7 +218,7 @@ class Deployer:
             self._engines = {**self._engines, name: engine}
             log.info("model loaded", model=name, seconds=round(time.monotonic() - started, 2))
             return None
-        self._failed.add(name)
+        self._failed[name] = time.monotonic()
         log.warning("model refused", model=name, reason=reason)
         return reason
 
@@ -217,6 +232,8 @@ class Deployer:
     def _announce(self, deployment: Deployment) -> None:
         target = deployment.target if deployment.target in self._engines else None
         state = "ready" if deployment.active in self._engines else "loading"
+        if self._draining:
+            state = "draining"
         fact = (deployment.generation, target, state)
         if fact != self._announced or time.monotonic() - self._announced_at > HEARTBEAT:
             self._store.announce(self.worker, os.getpid(), *fact)

@@ -25,8 +25,7 @@ from onward.serve.forgetting import bundles_with_user_rows
 from onward.serve.keys import Keys
 from onward.serve.metrics import Metrics
 from onward.serve.problems import ApiError, no_such_item, said
-from onward.serve.requests import Answer, Request
-from onward.serve.schemas import (
+from onward.serve.replies import (
     DeploymentOut,
     HistoryEvent,
     HistoryOut,
@@ -36,6 +35,7 @@ from onward.serve.schemas import (
     SimilarOut,
     WorkerOut,
 )
+from onward.serve.requests import Answer, Request
 from onward.serve.settings import ServeConfig
 from onward.serve.store import Event, EventStore, Impression, Outcome, Receipt
 
@@ -168,6 +168,11 @@ class Service:
         names = {str(models.path(name)): name for name in models.names()}
         receipt = self.store.forget(user, [Path(path) for path in names if _has_manifest(Path(path))])
         return replace(receipt, bundles=tuple(names[path] for path in receipt.bundles))
+
+    def drain(self) -> None:
+        """Say that this worker is stopping; what is under way is finished."""
+        self.draining = True
+        self.deployer.drain()
 
     def close(self) -> None:
         """Answer what waits, write what waits, stop."""

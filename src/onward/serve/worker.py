@@ -139,7 +139,7 @@ class _Server(uvicorn.Server):
         yield
 
     def _stop(self, number: int) -> None:
-        self._service.draining = True
+        self._service.drain()
         self.signal = number
         self.should_exit = True
         late = threading.Timer(GIVE_UP, os._exit, [1])

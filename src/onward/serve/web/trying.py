@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 from onward.errors import ConfigError, ExpressionError
 from onward.serve.problems import ApiError
+from onward.serve.replies import HistoryEvent
 from onward.serve.requests import Ranked, Reason, Request, Rules
-from onward.serve.schemas import HistoryEvent
 from onward.serve.service import CLICK, Recommended, Service
 from onward.serve.store import Event
 from onward.serve.web.items import Line, example_rule, line
