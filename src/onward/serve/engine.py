@@ -102,10 +102,6 @@ class Engine:
         if added:
             self._keys.recheck(catalog, added)
 
-    def check(self, rules: Rules | None) -> None:
-        """Raise ConfigError (ExpressionError) for rules that can't be used, before a request waits in a batch."""
-        self._current().plan(rules)
-
     def passing(self, rules: Rules | None) -> int:
         """Items that pass rules, the server's among them."""
         return int(self._current().plan(rules).allowed.sum())

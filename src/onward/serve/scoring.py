@@ -134,10 +134,14 @@ class Scorer:
             found = self.model.score_histories(histories)[:, chosen]
         return found.numpy()
 
+    def cosines(self, item: int) -> Tensor:
+        """(V + 1,) float32 cosine of one item's vector with each, of a model that has states."""
+        cosines: Tensor = (self.table @ self.table[item]) / (self._norms * self._norms[item]).clamp(min=1e-12)
+        return cosines
+
     @cached_property
-    def unit_vectors(self) -> Tensor | None:
-        """(V + 1, D) float32 item vectors of length 1, of a model that scores by them."""
-        return F.normalize(self.table) if self.has_states else None
+    def _norms(self) -> Tensor:
+        return torch.linalg.vector_norm(self.table, dim=1)
 
 
 def _measure(states: Callable[[Histories], object], model: SequenceModel) -> list[float]:

@@ -25,9 +25,8 @@ def similar_items(
     """
     if item >= len(allowed) or not scorer.trained[item]:
         return [], []
-    vectors = scorer.unit_vectors
-    if vectors is not None:
-        scores = (vectors @ vectors[item])[None]
+    if scorer.has_states:
+        scores = scorer.cosines(item)[None]
     else:
         scores = scorer.scores(Histories.from_lists([[item]], len(allowed) - 1))
     scores[:, torch.from_numpy(~allowed)] = -torch.inf
