@@ -47,7 +47,10 @@ def ml100k_dataset(ml100k: Path, tmp_path_factory: pytest.TempPathFactory) -> Da
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """A real PostgreSQL in a folder of its own, reached by a socket there."""
-    folder = Path(tempfile.mkdtemp(prefix="onward-pg-"))  # short: the path of a socket has room for 100 characters
+    memory = Path("/dev/shm")  # where there is room, for speed
+    roomy = memory.is_dir() and shutil.disk_usage(memory).free > 2**30
+    # a short name: the path of a socket has room for 100 characters
+    folder = Path(tempfile.mkdtemp(prefix="onward-pg-", dir=memory if roomy else None))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", str(folder))  # the package looks for it when it is imported
         try:

@@ -137,8 +137,10 @@ def test_a_forgotten_user_is_in_no_table_file_of_postgresql(postgres_server: Pos
     def held() -> bool:
         with psycopg.connect(postgres_url, autocommit=True) as connection:
             connection.execute("CHECKPOINT")
-        tables = [file for file in (postgres_server.pgdata / "base").rglob("*") if file.is_file()]
-        return any(secret.encode() in file.read_bytes() for file in tables)
+            found = connection.execute("SELECT oid FROM pg_database WHERE datname = current_database()").fetchone()
+        assert found is not None
+        tables = postgres_server.pgdata / "base" / str(found[0])
+        return any(secret.encode() in file.read_bytes() for file in tables.iterdir())
 
     assert held()
     receipt = store.forget(secret)

@@ -7,7 +7,7 @@ each call into SQLite lets go of the interpreter's lock, and getting it back bes
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -107,9 +107,3 @@ def advance(transaction: Transaction, name: str, by: int = 1) -> int:
         (name, by),
     )
     return int(found[0][0])
-
-
-def pieces(values: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    """Values in slices of at most `size`."""
-    for first in range(0, len(values), size):
-        yield values[first : first + size]

@@ -75,8 +75,8 @@ class SqliteDatabase:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._writer = self._connect()
-            self._writer.pragma("journal_mode", "wal")
             self._check()
+            self._use_log()
         except OSError as error:
             raise OutputError(f"can't make a store at {path}: {error.strerror}", "choose another place") from None
         except apsw.Error as error:
@@ -97,6 +97,17 @@ class SqliteDatabase:
             found = self._writer.pragma("quick_check", 1)
             if found != "ok":
                 raise FormatError(f"the store {self.path} is corrupt: {found}", _CORRUPT_HINT)
+
+    def _use_log(self) -> None:
+        tables = {name for (name,) in self._writer.execute(DIALECT.fill("{tables}"))}
+        if tables and "meta" not in tables:
+            return  # something else's: it is refused as it is
+        mode = self._writer.pragma("journal_mode", "wal")
+        if mode != "wal":
+            raise OutputError(
+                f"SQLite can't keep a write-ahead log beside {self.path}",
+                "choose a disk of this machine, not a network's",
+            )
 
     def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """All rows of a query over what is committed."""

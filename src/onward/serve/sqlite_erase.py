@@ -42,32 +42,34 @@ def erase(writer: apsw.Connection, path: Path, text: str) -> tuple[bool, tuple[s
         Whether everything was overwritten, and what was done.
     """
     details = ["deleted rows were overwritten in their pages"]
-    done = _truncate_log(path)
-    if done and _holds(path, text):
-        writer.execute("VACUUM")
-        done = _truncate_log(path)
-        details.append("the file was rebuilt, so that no unused part of a page keeps an old copy")
-    if done:
+    try:
+        _truncate_log(path)
+        if _holds(path, text):
+            writer.execute("VACUUM")
+            _truncate_log(path)
+            details.append("the file was rebuilt, so that no unused part of a page keeps an old copy")
         details.append("the write-ahead log was overwritten and emptied")
-    else:
-        details.append("the write-ahead log is read by another process and was not overwritten yet: forget once more")
+        done = True
+    except apsw.BusyError:
+        details.append("another process is using the file, so that not all was overwritten: forget once more")
+        done = False
+    except apsw.FullError:
+        details.append("the disk is too full to rebuild the file, so that not all was overwritten: forget once more")
+        done = False
     details.append("a disk that writes elsewhere (SSD, snapshots) may keep old blocks until they are reused")
     return done, tuple(details)
 
 
-def _truncate_log(path: Path) -> bool:
+def _truncate_log(path: Path) -> None:
     vfs = _OverwritingVfs()
     connection = apsw.Connection(str(path), vfs=vfs.name)
     try:
         connection.set_busy_timeout(2_000)
         connection.execute("SELECT 1 FROM sqlite_schema").fetchall()  # before it has read, it knows of no log
         connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-    except apsw.BusyError:
-        return False
     finally:
         connection.close()
         vfs.unregister()
-    return True
 
 
 def _holds(path: Path, text: str) -> bool:

@@ -39,8 +39,8 @@ class Writer:
 
     Args:
         ingest: stores events in a transaction, one outcome an event.
-        flush: writes what is buffered in a transaction; returns what to call once that is committed, or None when
-            nothing waits.
+        flush: writes what is buffered in a transaction; returns what to call once that is committed.
+        buffered: how much of that waits.
     """
 
     def __init__(
@@ -60,11 +60,6 @@ class Writer:
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="onward-store-writer", daemon=True)
         self._thread.start()
-
-    @property
-    def waiting(self) -> int:
-        """Events that wait for a commit."""
-        return self._waiting
 
     def append(self, events: Sequence[Event]) -> Future[list[Outcome]]:
         """Store events with the next commit. Raises StoreError when too many wait already."""
