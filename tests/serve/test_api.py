@@ -10,6 +10,7 @@ import httpx
 import pytest
 from server_helpers import Server
 
+from onward.cli.serve import Serving
 from onward.serve.security import HEADERS
 
 
@@ -237,3 +238,7 @@ def test_the_log_never_names_a_user(http: httpx.Client, server: Server) -> None:
 def test_the_store_path_is_never_told(http: httpx.Client, tmp_path: Path, server: Server) -> None:
     told = http.get("/v1/models").text + http.get("/openapi.json").text + http.get("/metrics").text
     assert str(server.store.parent) not in told
+
+
+def test_what_serve_prints_is_its_payload(server: Server) -> None:
+    assert Serving.model_validate(server.started).as_dict() == server.started

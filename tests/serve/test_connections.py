@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from server_helpers import LONGEST, Server
+from server_helpers import LONGEST, Server, until
 
 SECONDS = 1.0
-SETTINGS = f"[connections]\nrequest_seconds = {SECONDS}\nper_address = 60\n"
+SETTINGS = f"[connections]\nrequest_seconds = {SECONDS}\nper_address = 60\n[batch]\nqueue = 4\n"
 ADDRESSES = [f"127.0.0.{n}" for n in range(2, 8)]
 HEAD = b"POST /v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
 
@@ -150,3 +150,11 @@ def test_a_body_larger_than_it_said_nothing_of_is_refused(server: Server) -> Non
     received = connection.recv(65_536)
     assert b" 413 " in received.partition(b"\r\n")[0] + b" "
     connection.close()
+
+
+def test_more_than_may_wait_is_refused_at_once(server: Server) -> None:
+    with server.client() as http:
+        answer = http.post("/v1/recommendations", json={"requests": [{"history": ["4"]}] * 100})
+        assert (answer.status_code, answer.json()["code"]) == (503, "overloaded")
+        assert int(answer.headers["retry-after"]) >= 1
+        until(lambda: http.post("/v1/recommendations", json={"history": ["4"]}).status_code == 200)
