@@ -141,7 +141,8 @@ class Scorer:
 
     @cached_property
     def _norms(self) -> Tensor:
-        return torch.linalg.vector_norm(self.table, dim=1)
+        norms: Tensor = torch.linalg.vector_norm(self.table, dim=1)
+        return norms
 
 
 def _measure(states: Callable[[Histories], object], model: SequenceModel) -> list[float]:
