@@ -28,15 +28,18 @@ COUNTED = 10_000
 
 
 def catalog(service: Service, query: str) -> dict[str, Any]:
-    """Items whose title or id holds the query; the first ones of the catalog without one."""
+    """Items whose title or id holds the words of the query (all items without one), those of most events first."""
     engine = service.deployer.engine
     live = engine.catalog
-    some = np.flatnonzero(_matching(live, query))
+    counts = np.zeros(len(live), dtype=np.int64)
+    counts[: live.n_model] = engine.model.bundle.model.items.train_counts[1:]
+    found = np.flatnonzero(_matching(live, query))
+    some = found[np.argsort(-counts[found], kind="stable")]
     return {
         "query": query,
         "size": f"{len(live):,} items that lists are made of. Items added at run time are among them.",
         "said": _said(query, len(some)),
-        "found": [_item(service, live.id(index)) for index in (some[:FOUND] + 1).tolist()],
+        "found": [_item(service, live.id(row + 1), int(counts[row])) for row in some[:FOUND].tolist()],
         "near": engine.model.bundle.catalog.suggest(query) if query and not len(some) else [],
     }
 
@@ -113,12 +116,18 @@ def _facts(events: Any) -> list[dict[str, str]]:
     ]
 
 
-def _item(service: Service, wanted: str) -> dict[str, Any]:
+def _item(service: Service, wanted: str, events: int) -> dict[str, Any]:
     shown = line(service, wanted)
-    return {"item": wanted, "title": shown.title, "features": shown.features, "note": wanted}
+    return {
+        "item": wanted,
+        "title": shown.title,
+        "features": shown.features,
+        "note": text.counted(events, "event") if events else "not in training",
+    }
 
 
 def _said(query: str, found: int) -> str:
     if not query:
-        return f"The first {min(found, FOUND)} of the catalog."
-    return f"{text.counted(found, 'item')} like '{query}'" + (f"; the first {FOUND}:" if found > FOUND else ":")
+        return f"The {min(found, FOUND)} with most events in training:"
+    more = f"; the {FOUND} with most events in training" if found > FOUND else ""
+    return f"{text.counted(found, 'item')} like '{query}'{more}:"

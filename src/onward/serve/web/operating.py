@@ -66,7 +66,7 @@ def models(service: Service, said: str = "", failed: str = "", failed_detail: st
         "failed": failed,
         "failed_detail": failed_detail,
         "rows": [_row(name, cards[name], clicks.get(name), deployment.active, metric) for name in found.models],
-        "workers": found.workers,
+        "workers": _workers([worker.state for worker in found.workers]),
         "unattributed": _unattributed(service),
     }
 
@@ -116,6 +116,11 @@ def _points(series: Sequence[tuple[float, Rates]]) -> Mapping[str, Any]:
 
 def _clicks(service: Service) -> dict[str, ClickThrough]:
     return {one.model: one for one in service.store.click_through(_day_ago()).models}
+
+
+def _workers(states: Sequence[str]) -> str:
+    others = [state for state in states if state != "ready"]
+    return f"{text.counted(len(states), 'worker')}, " + (", ".join(others) if others else "ready")
 
 
 def _unattributed(service: Service) -> str:

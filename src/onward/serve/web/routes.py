@@ -96,12 +96,11 @@ class _Site:
 
     async def click(self, request: Request) -> Response:
         browser, viewer, form = await self._form(request)
-        clicked = await trying.click(self._service, viewer, form)
+        click = await trying.click(self._service, viewer, form)
         wanted = trying.Wanted.parse(form)
         if not is_fragment(request):
             return _redirect(f"/?user={quote(wanted.user, safe='')}" if wanted.user else "/")
-        before = trying.shown_before(form.get("before", ""))
-        view = await trying.build(self._service, self._recent, viewer, wanted, clicked, before)
+        view = await trying.build(self._service, self._recent, viewer, wanted, click)
         return page(browser, "try_panels", await self._frame(viewer), {"view": view})
 
     async def new_visitor(self, request: Request) -> Response:
@@ -193,7 +192,8 @@ class _Site:
 
     def _who(self, request: Request) -> tuple[Browser, Viewer]:
         browser = Browser(request)
-        return browser, browser.viewer(self._service.keys)
+        request.state.viewer = viewer = browser.viewer(self._service.keys)  # for the page of an error
+        return browser, viewer
 
     async def _form(self, request: Request, admin: bool = False) -> tuple[Browser, Viewer, dict[str, str]]:
         browser, viewer = self._who(request)
@@ -279,7 +279,8 @@ def _trouble(request: Request, error: ApiError) -> Response:
     if error.retry_after is not None:
         problem["hint"] = "Try again in a moment."
     template = "trouble" if is_fragment(request) else "error"
-    response = page(Browser(request), template, Frame(problem["title"]), {"problem": problem}, error.status)
+    frame = Frame(problem["title"], viewer=getattr(request.state, "viewer", None))
+    response = page(Browser(request), template, frame, {"problem": problem}, error.status)
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(max(1, round(error.retry_after)))
     return response
