@@ -188,6 +188,7 @@ JSON = {"content-type": "application/json"}
         ("GET", "/healthz", b"", {"host": "127.0.0.1.evil.example"}, 400, "host"),
         ("POST", "/v1/events", b"{}", {**JSON, "origin": "https://evil.example"}, 403, "origin"),
         ("POST", "/v1/events", b"{}", {**JSON, "sec-fetch-site": "cross-site"}, 403, "origin"),
+        ("POST", "/", b"", {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}, 403, "origin"),
     ],
 )
 def test_every_refusal_is_a_problem(
@@ -213,6 +214,17 @@ def test_answers_carry_security_headers_and_the_worker(http: httpx.Client) -> No
 def test_its_own_page_may_ask(http: httpx.Client, server: Server) -> None:
     answer = http.post("/v1/recommendations", json={"user": "a"}, headers={"origin": server.url})
     assert answer.status_code == 200
+
+
+def test_a_link_on_another_page_may_be_followed(http: httpx.Client) -> None:
+    followed = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
+    assert http.get("/healthz", headers=followed).status_code == 200
+
+
+def test_a_body_of_unknown_length_is_limited_on_every_route(http: httpx.Client) -> None:
+    for path in ("/v1/events", "/v1/items", "/v1/shown"):
+        answer = http.post(path, content=(b" " * 65_536 for _ in range(20)), headers=JSON)
+        assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
 
 
 def test_the_description_has_every_route_with_problems(http: httpx.Client) -> None:

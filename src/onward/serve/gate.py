@@ -13,10 +13,10 @@ from typing import Any
 
 import structlog
 
-from onward.serve.limits import Receive, check_length, limited, read_body
+from onward.serve.limits import Receive, check_length, limited, read_already, read_body
 from onward.serve.metrics import Metrics
 from onward.serve.problems import ApiError, to_api_error
-from onward.serve.security import HEADERS, UPLOAD, Security
+from onward.serve.security import HEADERS, UPLOAD, WITH_BODY, Security
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -69,13 +69,17 @@ class Gate:
             self._security.admit(scope["method"], path, headers)
             limit = self._archive_bytes if path == UPLOAD else self._body_bytes
             check_length(headers.get(b"content-length"), limit)
-            lane = self._lanes.get(path) if scope["method"] == "POST" else None
-            if lane is not None:
-                body = await lane(await read_body(receive, limit))
-                answer.status = 200
-                await _reply(send, 200, self._json_headers, body)
-            else:
+            if path == UPLOAD or scope["method"] not in WITH_BODY:
                 await self._app(scope, limited(receive, limit), answer)
+                return
+            body = await read_body(receive, limit)
+            lane = self._lanes.get(path) if scope["method"] == "POST" else None
+            if lane is None:
+                await self._app(scope, read_already(body, receive), answer)
+            else:
+                made = await lane(body)
+                answer.status = 200
+                await _reply(send, 200, self._json_headers, made)
         except Exception as error:
             if not answer.started:  # else a route has answered the error, or can't any more
                 await answer.fail(problem(error, scope["method"]))

@@ -56,6 +56,20 @@ async def read_body(receive: Receive, limit: int) -> bytes:
     return body
 
 
+def read_already(body: bytes, receive: Receive) -> Receive:
+    """The stream of a body that was read whole."""
+    given = False
+
+    async def replayed() -> MutableMapping[str, Any]:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replayed
+
+
 def limited(receive: Receive, limit: int) -> Receive:
     """The same stream of a body; it raises ApiError 413 once more than the limit came."""
     total = 0

@@ -18,6 +18,8 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 OPEN = ("/healthz", "/readyz", "/openapi.json")
 """Paths that need no key."""
 UPLOAD = "/v1/models"
+WITH_BODY = ("POST", "PUT", "PATCH", "DELETE")
+"""Methods of requests that may carry a body."""
 ARCHIVES = (b"application/gzip", b"application/x-tar", b"application/zip", b"application/octet-stream")
 """Media types of an uploaded model."""
 HEADERS = (
@@ -53,10 +55,10 @@ class Security:
         api = path.startswith("/v1/") or path == "/metrics"
         key = None
         if not self._keys.needed:
-            check_loopback(headers)
+            check_loopback(method, headers)
         elif api:
             key = self._checked(headers.get(b"authorization"), role_of(method, path))
-        if api and method in ("POST", "PUT", "PATCH"):
+        if api and method in WITH_BODY and method != "DELETE":
             check_media_type(path, headers.get(b"content-type", b""))
         return key
 
@@ -82,15 +84,15 @@ def role_of(method: str, path: str) -> Role:
     return "write"
 
 
-def check_loopback(headers: Headers) -> None:
+def check_loopback(method: str, headers: Headers) -> None:
     """Without keys: the Host is this machine, and a page that asks is the server's own. Raises ApiError."""
     host = headers.get(b"host", b"").decode("latin-1")
     if _name(f"http://{host}") not in LOOPBACK:
         raise ApiError(400, "host", "without keys this server answers only to localhost; make one: onward keys create")
     origin = headers.get(b"origin")
-    if origin is not None and origin.decode("latin-1") != f"http://{host}":
-        raise ApiError(403, "origin", "without keys this server answers no page but its own")
-    if headers.get(b"sec-fetch-site", b"none") not in (b"none", b"same-origin"):
+    own = origin is None or origin.decode("latin-1") == f"http://{host}"
+    followed = method == "GET" and headers.get(b"sec-fetch-mode") == b"navigate"  # a link that somebody clicked
+    if not own or (headers.get(b"sec-fetch-site", b"none") not in (b"none", b"same-origin") and not followed):
         raise ApiError(403, "origin", "without keys this server answers no page but its own")
 
 
