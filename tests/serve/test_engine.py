@@ -15,6 +15,7 @@ from engine_helpers import LONG, START, fill, make_bundle, make_engine, shop
 from onward.bundle import Bundle
 from onward.data.dataset import Dataset
 from onward.data.prepare import prepare
+from onward.data.sequences import Histories
 from onward.models.base import Lists
 from onward.serve.engine import Answer, Engine, HistoryItem, Request, Rules
 from onward.serve.settings import FallbackConfig, ServeConfig
@@ -156,6 +157,20 @@ def test_unknown_items_are_counted_and_passed_over(engine: Engine, store: EventS
     )
     assert (mixed.history_events, mixed.unknown_items) == (2, 1)
     assert items(mixed) == items(clean)
+
+
+def test_events_of_unknown_items_take_no_place_from_known_ones(
+    engine: Engine, bundle: Bundle, data: Dataset, store: EventStore
+) -> None:
+    """The model reads 10 events; of the newest 10 of this user it knows two."""
+    known = [int(item) for item in data.histories.item[:12]]
+    ids = [bundle.catalog.id(item) for item in known[:10]] + ["what"] * 30 + [bundle.catalog.id(known[10]), "who"] * 2
+    store.append([Event(f"e{n}", "odd", item, START * 1_000_000 + n) for n, item in enumerate(ids)])
+    answer = engine.recommend([Request(user="odd", k=K)])[0]
+    history = [*known[:10], known[10], known[10]]
+    lists = bundle.model.recommend(Histories.from_lists([history], len(bundle.catalog)), K, seen=bundle.manifest.seen)
+    assert_same(answer, lists, 0, bundle)
+    assert answer.unknown_items == 32
 
 
 def test_the_next_request_knows_an_acknowledged_event(engine: Engine, store: EventStore) -> None:

@@ -22,6 +22,8 @@ from onward.serve.items import KeyIndex, LiveCatalog
 from onward.serve.requests import Request
 from onward.serve.store import EventStore, StoredHistory
 
+DEEPER = 4
+"""Factor by which more of a history is read where the model knows too little of it."""
 _NO_INTS: Ints = np.zeros(0, dtype=np.int64)
 _NO_VALUES: NDArray[np.float32] = np.zeros(0, dtype=np.float32)
 
@@ -65,7 +67,7 @@ class HistoryReader:
         self._valued = model.value_range is not None
         self._grouped, self._duplicates = data.grouped, data.duplicates
         self._n_items = len(bundle.catalog)
-        self._limit = limit
+        self._limit = self._most = limit
         if isinstance(model, SequenceModel) and not self._grouped:  # of groups, `max_length` counts each as one step
             self._limit = min(limit, model.config.max_length)
 
@@ -84,16 +86,25 @@ class HistoryReader:
             else:
                 stored.update(zip(rows, self._store.histories(users, self._limit, before), strict=True))
         return [
-            self._stored(stored[row], request.at or now) if row in stored else _typed(request, catalog, now)
+            self._stored(request, stored[row], self._limit, now) if row in stored else _typed(request, catalog, now)
             for row, request in enumerate(requests)
         ]
 
-    def _stored(self, found: StoredHistory, at: int) -> Given:
-        items, whole = self._keys.lookup(found.items), len(found) < self._limit
-        if self._duplicates not in ("first", "last"):
-            return Given(items, found.times, found.values, found.actions, self._names, whole, at)
-        kept = _distinct(items, found.times, found.actions, self._duplicates)
-        return Given(items[kept], found.times[kept], found.values[kept], found.actions[kept], self._names, whole, at)
+    def _stored(self, request: Request, found: StoredHistory, limit: int, now: int) -> Given:
+        """What the store gave when asked for `limit` events; it is asked for more where too few are of known items."""
+        items, times, values, actions = self._keys.lookup(found.items), found.times, found.values, found.actions
+        whole = len(items) < limit
+        if self._duplicates in ("first", "last"):
+            kept = _distinct(items, times, actions, self._duplicates)
+            items, times, values, actions = items[kept], times[kept], values[kept], actions[kept]
+        if not whole and limit < self._most and np.count_nonzero(self._readable(items)) < self._limit:
+            limit = min(self._most, DEEPER * limit)
+            return self._stored(request, self._store.history(request.user or "", limit, request.at), limit, now)
+        return Given(items, times, values, actions, self._names, whole, now if request.at is None else request.at)
+
+    def _readable(self, items: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """(n,) bool: items that the model's catalog has."""
+        return (items > 0) & (items <= self._n_items)
 
     def seen(self, request: Request, given: Given, since: int | None, actions: Sequence[str]) -> NDArray[np.int32]:
         """Indices of the items that a request's user has seen, of the whole history; some more than once, and 0s.
@@ -127,7 +138,7 @@ class HistoryReader:
         starts[1:] = ends[:-1]
         columns: dict[str, NDArray[np.generic]] = {"item": items, **self._columns(given)}
         at = np.array([one.at for one in given], dtype=np.int64) if self._timed and self._told else None
-        known = (items > 0) & (items <= self._n_items)
+        known = self._readable(items)
         if known.all():
             return Histories(columns, starts, ends, self._n_items, at), np.zeros(len(given), dtype=np.int64)
         before = np.concatenate([[0], np.cumsum(known)])
@@ -159,7 +170,7 @@ def _typed(request: Request, catalog: LiveCatalog, now: int) -> Given:
     if len(times):
         order = np.argsort(times, kind="stable")
         items, times, actions = items[order], times[order], actions[order]
-    return Given(items, times, _NO_VALUES, actions, names, True, request.at or now)
+    return Given(items, times, _NO_VALUES, actions, names, True, now if request.at is None else request.at)
 
 
 def _distinct(items: NDArray[np.int32], times: Ints, actions: Ints, which: str) -> Ints:
