@@ -98,6 +98,7 @@ class Server:
         self.process.send_signal(number)
         code = self.process.wait(LONGEST)
         assert self.process.stdout is not None
+        assert self.process.stdout.read() == b"", "one JSON object and nothing else"
         self.process.stdout.close()
         return code
 

@@ -7,7 +7,6 @@ answer as long to be read. A thousand connections that trickle cost a thousand d
 from __future__ import annotations
 
 import asyncio
-import logging
 import resource
 from collections import Counter
 from typing import Any
@@ -175,11 +174,3 @@ class GuardedProtocol(HttpToolsProtocol):
             self.cycle.disconnected = True  # what the application still sends goes nowhere
             self.cycle.message_event.set()
         self.transport.close()
-
-
-def quiet() -> None:
-    """Let uvicorn say nothing: its lines hold paths, which hold ids, and the gate has logged what went wrong."""
-    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
-        logger = logging.getLogger(name)
-        logger.handlers, logger.propagate = [logging.NullHandler()], False
-        logger.setLevel(logging.CRITICAL)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onward.serve.launch import Address, listen, model_name, require_keys, settle
+from onward.serve.logs import log_to_stderr
 from onward.serve.metrics import shared_table
 from onward.serve.plan import WorkerPlan
 from onward.serve.settings import read_settings
@@ -50,6 +51,7 @@ def run_server(
     Raises:
         OnwardError: the settings, the store, the model or the address can't be used.
     """
+    log_to_stderr()
     settings = read_settings(config)
     name = None if model is None else model_name(model)
     address = listen(host, port)

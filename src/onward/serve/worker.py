@@ -12,15 +12,15 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-import structlog
 import uvicorn
 
 from onward.errors import OnwardError, StoreError
 from onward.serve.api import create_app
-from onward.serve.connections import Connections, quiet
+from onward.serve.connections import Connections
 from onward.serve.deploy import Deployer
 from onward.serve.keys import Keys
 from onward.serve.launch import BACKLOG
+from onward.serve.logs import log_to_stderr
 from onward.serve.metrics import Metrics
 from onward.serve.plan import GIVE_UP, WorkerPlan
 from onward.serve.service import Service
@@ -33,8 +33,6 @@ INTERVAL = 0.5
 """Seconds between two looks for slow connections, and for changed keys."""
 SWITCH_INTERVAL = 0.0005
 """Seconds a thread may hold the interpreter while another waits: the event loop and the engine take turns."""
-
-log = structlog.get_logger("onward.serve")
 
 
 def run_worker(plan: WorkerPlan, listening: socket.socket, table: int | None, ready: Callable[[], None]) -> int:
@@ -69,17 +67,9 @@ def build_service(plan: WorkerPlan, table: int | None) -> Service:
 def _prepare(plan: WorkerPlan) -> None:
     import torch
 
-    quiet()
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr), processors=_PROCESSORS)
+    log_to_stderr()
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // plan.workers))
     sys.setswitchinterval(SWITCH_INTERVAL)
-
-
-_PROCESSORS: list[structlog.typing.Processor] = [
-    structlog.processors.add_log_level,
-    structlog.processors.TimeStamper(fmt="iso", utc=True),
-    structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
-]
 
 
 class _Server(uvicorn.Server):
