@@ -41,7 +41,7 @@ class Rules(Config):
     for each of them, one of none for none."""
     pinned: tuple[str, ...] = Field((), max_length=MANY_PINS)
     """Ids of items that come first, in this order, seen or not; `deny`, `allow` and `where` hold for them too."""
-    boost: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field({}, max_length=MANY_IDS)
+    boost: dict[str, Annotated[float, Field(ge=-1_000, le=1_000)]] = Field({}, max_length=MANY_IDS)
     """Item id -> what is added to its score, in standard deviations of the request's scores; below 0 lowers it."""
 
 
