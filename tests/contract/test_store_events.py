@@ -133,6 +133,19 @@ def test_append_soon_is_done_when_the_events_are_stored(store: EventStore) -> No
     assert store.append([]) == []
 
 
+def test_what_one_caller_sends_wrong_fails_that_caller_alone(store: EventStore, url: str) -> None:
+    blocker = open_database(url, False)
+    with blocker.transaction():  # so that all of these make one group
+        first = store.append_soon([event(0)])
+        good = [store.append_soon([event(number)]) for number in range(1, 4)]
+        bad = store.append_soon([event(4, value=10**400)])
+        good.append(store.append_soon([event(5)]))
+    blocker.close()
+    assert [statuses(one.result(timeout=20)) for one in (first, *good)] == [["stored"]] * 5
+    with pytest.raises(OverflowError):
+        bad.result(timeout=20)
+
+
 def test_a_caller_that_goes_away_leaves_the_writer_at_work(store: EventStore) -> None:
     waiting = [store.append_soon([event(number)]) for number in range(50)]
     assert not any(one.cancel() for one in waiting)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from store_helpers import DAY, Open, event, impression, now, wait_for
+from store_helpers import DAY, Open, event, impression, now, statuses, wait_for
 
 from onward.errors import StoreError
 from onward.serve.settings import ImpressionsConfig
@@ -65,6 +65,14 @@ def test_lists_beyond_the_buffer_are_counted_as_lost(reopen: Open) -> None:
     wait_for(lambda: store.stats().impressions == 3)
     wait_for(lambda: reopen().stats().impressions_lost == 7)
     assert store.stats().impressions_lost == 7
+
+
+def test_a_list_that_cannot_be_stored_is_lost_and_holds_up_nothing(store: EventStore) -> None:
+    wrong = [impression("r1", "a\0b"), impression("r2", items=("tea", "\ud800")), impression("", "ann")]
+    store.log_impressions([*wrong, impression("r3")], durable=False)
+    assert statuses(store.append([event(1)])) == ["stored"]
+    wait_for(lambda: store.stats().impressions == 1)
+    assert store.stats().impressions_lost == 3
 
 
 def test_lists_are_sampled_by_their_request(reopen: Open) -> None:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 
 from onward.serve.attribution import attribute
 from onward.serve.database import Transaction, advance, pack
+from onward.serve.ingest import text_problem
 from onward.serve.settings import ImpressionsConfig
-from onward.serve.store import Impression
+from onward.serve.store import MAX_ID_BYTES, Impression
 from onward.serve.tombstones import Tombstones
 
 FLUSHED = 2_000
@@ -50,12 +51,13 @@ class ImpressionLog:
         return zlib.crc32(request_id.encode()) < self._config.sample * 2**32
 
     def add(self, impressions: Sequence[Impression]) -> None:
-        """Take lists to be written soon; those that find the buffer full are counted as lost."""
+        """Take lists to be written soon; those that find the buffer full, or can't be stored, are counted as lost."""
         chosen = [one for one in impressions if self.sampled(one.request_id)]
+        sound = [one for one in chosen if _is_sound(one)]  # nobody could be told later, and others wait behind it
         with self._lock:
             room = max(0, self._config.buffer - len(self._waiting))
-            self._waiting.extend(chosen[:room])
-            self._lost += max(0, len(chosen) - room)
+            self._waiting.extend(sound[:room])
+            self._lost += len(chosen) - len(sound[:room])
 
     def flush(self, transaction: Transaction) -> Callable[[], None]:
         """Write what waits; the returned function takes it off the buffer once the transaction is committed."""
@@ -101,6 +103,14 @@ class ImpressionLog:
             return impressions
         forgotten = self._tombstones.times(transaction, {one.user for one in impressions if one.user}, first)
         return [one for one in impressions if one.user is None or one.time > forgotten.get(one.user, -1)]
+
+
+def _is_sound(one: Impression) -> bool:
+    texts = (one.request_id, one.user or "nobody", one.model, one.policy, *one.items)
+    whole = "".join(texts)
+    if whole.isascii() and "\0" not in whole and len(whole) <= MAX_ID_BYTES and all(texts):
+        return True  # nearly always, and this is done for every list
+    return not any(text_problem(text, needed=True) for text in texts)
 
 
 _INSERT = """

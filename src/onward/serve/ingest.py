@@ -182,7 +182,7 @@ def problem(event: Event, now: int) -> str | None:
         ("request_id", event.request_id, False),
         ("group", event.group, False),
     ):
-        wrong = _text_problem(text, needed)
+        wrong = text_problem(text, needed)
         if wrong:
             return f"{name} {wrong}"
     if event.value is not None and not math.isfinite(event.value):
@@ -195,7 +195,8 @@ def problem(event: Event, now: int) -> str | None:
     return None
 
 
-def _text_problem(text: str | None, needed: bool) -> str | None:
+def text_problem(text: str | None, needed: bool) -> str | None:
+    """What an id or a name can't be stored for, or None."""
     if text is None:
         return "is missing" if needed else None
     if text.isascii():

@@ -154,7 +154,11 @@ class Writer:
                 flushed = self._flush(transaction)
                 outcomes = self._ingest(transaction, events)
         except Exception as error:
-            self._answer(group, error)
+            if len(group) == 1 or isinstance(error, StoreError):
+                self._answer(group, error)
+                return
+            for job in group:  # what one caller sent is at fault: the others must not suffer from it
+                self._commit([job])
             return
         flushed()
         self._answer(group, outcomes)
