@@ -68,8 +68,7 @@ def postgres_server() -> Iterator[PostgresServer]:
 @pytest.fixture
 def postgres_url(postgres_server: PostgresServer) -> str:
     """URL of a PostgreSQL database without a store."""
-    import psycopg
-
+    psycopg = pytest.importorskip("psycopg", reason="no client for PostgreSQL: psycopg is not installed")
     url = str(postgres_server.get_uri())
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("SET client_min_messages = warning")
