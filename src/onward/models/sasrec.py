@@ -125,12 +125,12 @@ class SASRec(SequenceModel):
             return super().answer_states(batch, places)
         rows = Rows(batch)
         if len(rows.lengths) == 1:
-            return self._newest(rows.padded(self._vectors(batch)), rows, places).squeeze(1)
+            return self.newest_states(rows.padded(self._vectors(batch)), rows, places).squeeze(1)
         newest_B = torch.arange(len(places), device=places.device) * rows.longest + rows.lengths - 1
         row_n = torch.bucketize(places, rows.lengths.cumsum(0), right=True)
-        return self._newest(rows.padded(self._vectors(batch)), rows, newest_B).squeeze(1).index_select(0, row_n)
+        return self.newest_states(rows.padded(self._vectors(batch)), rows, newest_B).squeeze(1).index_select(0, row_n)
 
-    def _newest(self, inputs_BLD: Tensor, rows: Rows, newest_B: Tensor) -> Tensor:
+    def newest_states(self, inputs_BLD: Tensor, rows: Rows, newest_B: Tensor) -> Tensor:
         """(B, 1, D) state of one step of each row, at these places among the B x L."""
         x_BLD = self._placed(inputs_BLD)
         *earlier, final = self.blocks

@@ -79,7 +79,7 @@ class _Newest(nn.Module):
         rows = _Padded(lengths_B, longest)
         newest_B = torch.arange(vectors_BLD.shape[0]) * longest + lengths_B - 1
         if isinstance(self.model, SASRec):  # its last block works for the newest step alone
-            return self.model._newest(vectors_BLD, rows, newest_B).squeeze(1)
+            return self.model.newest_states(vectors_BLD, rows, newest_B).squeeze(1)
         return self.model.encode(vectors_BLD, rows).flatten(0, 1).index_select(0, newest_B)
 
 

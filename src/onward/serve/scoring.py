@@ -22,6 +22,7 @@ from onward.errors import MissingExtraError
 from onward.models.base import Bools
 from onward.models.sequence import ItemVectors, SequenceModel
 from onward.serve.onnx import OnnxEncoder
+from onward.serve.remembered import RememberedStates
 
 PROBE = ((1, 50), (8, 50))
 """(rows, steps) on which torch and ONNX Runtime are compared."""
@@ -56,6 +57,7 @@ class Scorer:
         self.trained: Bools = bundle.model.items.candidates
         self.speed: Speed | None = None
         self._encoder: OnnxEncoder | None = None
+        self._remembered: RememberedStates | None = None
         self.table, self.bias = torch.zeros(0), torch.zeros(0)
         if isinstance(self.model, SequenceModel):
             table = self.model.input if self.model.output is None else self.model.output
@@ -63,6 +65,9 @@ class Scorer:
             self.table = table.weight.detach()
             self.bias = self.model.output_bias.detach()
             self._choose(bundle, self.model, onnx)
+            if not (self.model.traits.timed or self.model.value_range or bundle.manifest.data.grouped):
+                config = self.model.config
+                self._remembered = RememberedStates(self._encode, config.max_length, config.width)
 
     def _choose(self, bundle: Bundle, model: SequenceModel, onnx: bool) -> None:
         by_torch = _measure(model.last_states, model)
@@ -109,7 +114,10 @@ class Scorer:
         return Histories.from_lists(lists, len(counts))
 
     def states(self, histories: Histories) -> Tensor:
-        """(B, D) float32 states of known histories, of a model that has them."""
+        """(B, D) float32 states of known histories, of a model that has them; those asked for lately are remembered."""
+        return self._encode(histories) if self._remembered is None else self._remembered.states(histories)
+
+    def _encode(self, histories: Histories) -> Tensor:
         if self._encoder is not None:
             return torch.from_numpy(self._encoder.states(histories))
         assert isinstance(self.model, SequenceModel)
@@ -129,7 +137,7 @@ class Scorer:
         """(B, n) float32 scores of some items, (n,) indices, after known histories."""
         chosen = torch.from_numpy(items)
         if self.has_states:
-            found = F.linear(self.states(histories), self.table[chosen], self.bias[chosen])
+            found = F.linear(self._encode(histories), self.table[chosen], self.bias[chosen])
         else:
             found = self.model.score_histories(histories)[:, chosen]
         return found.numpy()
