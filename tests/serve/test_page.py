@@ -131,6 +131,18 @@ def test_pages_ask_for_a_key(keyed: tuple[Server, dict[str, str]]) -> None:
         assert (fragment.status_code, fragment.headers["hx-redirect"]) == (401, "/sign-in")
 
 
+def test_cookies_are_for_tls_alone_behind_a_proxy_that_ends_it(keyed: tuple[Server, dict[str, str]]) -> None:
+    server, _ = keyed
+    with browser(server) as http:
+        plain = http.get("/sign-in").headers.get_list("set-cookie")
+        forwarded = http.get("/sign-in", headers={"X-Forwarded-Proto": "https", "Cookie": ""})
+        secure = forwarded.headers.get_list("set-cookie")
+    assert len(plain) == len(secure) == 2
+    assert all("; HttpOnly" in cookie and "SameSite=strict" in cookie for cookie in [*plain, *secure])
+    assert all("; Secure" in cookie for cookie in secure)
+    assert not any("; Secure" in cookie for cookie in plain)
+
+
 def test_headers_let_nothing_inline_run(keyed: tuple[Server, dict[str, str]]) -> None:
     server, keys = keyed
     with signed_in(server, keys["read"]) as (http, _):

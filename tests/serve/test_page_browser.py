@@ -213,6 +213,7 @@ def test_operations_and_switching_models(open_page: Open, site: Server) -> None:
     models = page.locator("#models")
     models.get_by_role("button", name="Activate second").click()
     models.get_by_text("second serves from now on").wait_for()
+    assert page.locator("#serving").inner_text().endswith("second")
     assert page.locator("tr.active").inner_text().startswith("second")
     models.get_by_role("button", name="Activate broken").click()
     models.get_by_text("The model was not switched").wait_for()

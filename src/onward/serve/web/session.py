@@ -71,7 +71,8 @@ class Browser:
 
     def __init__(self, request: Request) -> None:
         cookies = request.cookies
-        self._secure = request.url.scheme == "https"
+        # a proxy that ends TLS says so; who claims it falsely only gets cookies that don't come back
+        self._secure = "https" in (request.url.scheme, request.headers.get("x-forwarded-proto"))
         self._new: dict[str, tuple[str, int]] = {}
         self.key = cookies.get(KEY, "")
         self._number = self._known(cookies, BROWSER) or self._make(BROWSER)
