@@ -83,7 +83,7 @@ class BSARec(SASRec):
             x_BLD = block(x_BLD, waves_BLK)
         return x_BLD
 
-    def _newest(self, inputs_BLD: Tensor, rows: Rows, newest_B: Tensor) -> Tensor:
+    def newest_states(self, inputs_BLD: Tensor, rows: Rows, newest_B: Tensor) -> Tensor:
         x_BLD, waves_BLK = self._begin(inputs_BLD, rows)
         *earlier, final = self.blocks
         for block in earlier:
