@@ -197,6 +197,27 @@ def test_the_log_stays_bounded(tmp_path: Path) -> None:
     assert not (tmp_path / "store.db-wal").exists()
 
 
+def test_a_long_read_holds_up_no_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "BUSY_MS", 3_600_000)  # whoever waited for the reader would wait for ever
+    monkeypatch.setattr(sqlite, "CHECKPOINT_PAGES", 20)
+    monkeypatch.setattr(sqlite, "LOG_PAGES", 100)
+    monkeypatch.setattr(sqlite, "READERS_MS", 5)
+    store = open_store(tmp_path / "store.db")
+    reader = apsw.Connection(str(tmp_path / "store.db"))
+    reader.execute("BEGIN; SELECT count(*) FROM events").fetchall()
+    for first in range(0, 2_000, 100):
+        store.append(events(100, first=first))
+    grown = store.stats().log_bytes
+    reader.close()
+    for first in range(2_000, 6_000, 100):
+        store.append(events(100, first=first))
+    end = store.stats().log_bytes
+    assert grown is not None
+    assert end is not None
+    assert end < 1.5 * grown, "the log began again once nobody read the old one"
+    store.close()
+
+
 # Forgetting, to the bytes
 
 

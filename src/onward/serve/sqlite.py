@@ -21,7 +21,9 @@ BUSY_MS = 10_000
 CHECKPOINT_PAGES = 1_000
 """Pages in the log (4 KiB each) from which it is copied into the file after a commit."""
 LOG_PAGES = 32_000
-"""Pages from which that waits for readers, so that the log starts again from its beginning."""
+"""Pages from which that waits for readers a little, so that the log starts again from its beginning."""
+READERS_MS = 100
+"""How long: nothing is written meanwhile."""
 CHECKED_BYTES = 268_435_456
 """Files up to this size are checked whole when they are opened (a fraction of a second)."""
 DIALECT = Dialect(
@@ -70,6 +72,7 @@ class SqliteDatabase:
         self._idle: list[apsw.Connection] = []
         self._closed = False
         self._log_pages = 0
+        self._next_checkpoint = CHECKPOINT_PAGES
         if not create and not path.is_file():
             raise FormatError(f"there is no store at {path}", "give the path of the file that the server writes to")
         try:
@@ -147,12 +150,18 @@ class SqliteDatabase:
 
     def tidy(self) -> None:
         """Copy a long log into the file. A failure loses nothing: the log holds it all until it could be copied."""
-        if self._log_pages < CHECKPOINT_PAGES:
+        pages = self._log_pages
+        if pages < self._next_checkpoint:
             return
-        mode = apsw.SQLITE_CHECKPOINT_PASSIVE if self._log_pages < LOG_PAGES else apsw.SQLITE_CHECKPOINT_RESTART
+        long = pages >= LOG_PAGES
+        mode = apsw.SQLITE_CHECKPOINT_RESTART if long else apsw.SQLITE_CHECKPOINT_PASSIVE
+        self._next_checkpoint = pages + CHECKPOINT_PAGES  # a reader (a backup, say) may hold it up: not at every commit
+        self._writer.set_busy_timeout(READERS_MS)
         with suppress(apsw.Error):
-            self._writer.wal_checkpoint(mode=mode)
-            self._log_pages = 0
+            logged, copied = self._writer.wal_checkpoint(mode=mode)
+            if copied == logged:  # the next commit begins the log again
+                self._next_checkpoint = CHECKPOINT_PAGES
+        self._writer.set_busy_timeout(BUSY_MS)
 
     def erase(self, text: str) -> tuple[bool, tuple[str, ...]]:
         """See `sqlite_erase`."""
