@@ -202,16 +202,35 @@ def test_a_click_on_the_page_counts_for_its_list(keyed: tuple[Server, dict[str, 
         assert float(clicks) >= 1
 
 
-def test_another_site_can_not_post(models: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def fresh(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server without keys and without events; only its anonymous visitors leave any."""
+    with Server(tmp_path_factory.mktemp("fresh"), models / "first", page=True) as running:
+        yield running
+
+
+def test_a_fresh_server_says_what_to_do(fresh: Server) -> None:
+    with browser(fresh) as http:
+        assert "Nobody yet" in http.get("/users").text
+        operations = http.get("/operations").text
+        assert "No events yet" in operations
+        assert "onward store import" in operations
+        assert "no list over the API yet" in operations
+        page = http.get("/").text
+        assert "Nothing yet" in page
+        assert "Lately here" not in page
+
+
+def test_another_site_can_not_post(fresh: Server) -> None:
     """Without keys: the gate refuses what other pages send, and the token is missing besides."""
-    with Server(tmp_path, models / "first", page=True) as server, browser(server) as http:
+    with browser(fresh) as http:
         csrf = token(http.get("/"))
         form = {"csrf": csrf, "item": "3"}
         assert http.post("/click", data=form, headers={"Origin": "https://evil.example"}).status_code == 403
         assert http.post("/click", data=form, headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
         assert http.post("/click", data=form, headers={"Host": "evil.example"}).status_code == 400
         assert http.post("/click", data={"item": "3"}).status_code == 403
-        assert http.post("/click", data=form, headers={"Origin": server.url}).status_code == 303
+        assert http.post("/click", data=form, headers={"Origin": fresh.url}).status_code == 303
         too_many = {"csrf": csrf, **{f"field{number}": "x" for number in range(50)}}
         assert http.post("/click", data=too_many).status_code == 422
         assert http.post("/click", content=b"\xff\xfe", headers={"Content-Type": "text/plain"}).status_code == 422

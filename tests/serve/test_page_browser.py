@@ -366,14 +366,3 @@ def test_a_revoked_key_is_out_at_once(open_page: Open, guarded: tuple[Server, di
     page.wait_for_timeout(600)  # keys are read again after half a second
     page.locator("#choose-1").click()
     page.wait_for_url("**/sign-in")
-
-
-def test_an_empty_store(open_page: Open, guarded: tuple[Server, dict[str, str]]) -> None:
-    server, keys = guarded
-    watched = open_page(f"{server.url}/users")
-    sign_in(watched.page, keys["read"])
-    text = watched.page.locator("main").inner_text()
-    assert "Nobody yet" in text or "Lately active" in text
-    watched.page.goto(f"{server.url}/operations")
-    assert watched.page.locator("#models").is_visible()
-    assert watched.complaints == []
