@@ -113,14 +113,17 @@ def test_a_key_has_its_rate(keyed: tuple[Server, dict[str, str]]) -> None:
     assert int(refused[0].headers["retry-after"]) >= 1
 
 
-def test_revoking_counts_for_a_running_server_and_never_opens_it(models: Path, tmp_path: Path) -> None:
-    key = make_key(tmp_path / "events.db", "admin")
-    with Server(tmp_path, models / "first") as server, server.client(key) as http:
-        assert http.get("/v1/models").status_code == 200
-        assert server.started["keys"] == 1
-        store = open_store(server.store)
-        store.revoke_key(store.key_records()[0].id)
-        store.close()
-        until(lambda: http.get("/v1/models").status_code == 401)
-        with server.client() as nobody:
-            assert nobody.get("/v1/models").status_code == 401
+def test_revoking_counts_for_a_running_server_and_never_opens_it(keyed: tuple[Server, dict[str, str]]) -> None:
+    """The last of this file: no key is good after it."""
+    server, keys = keyed
+    assert server.started["keys"] == 3
+    store = open_store(server.store)
+    for record in store.key_records():
+        store.revoke_key(record.id)
+    store.close()
+    for key in keys.values():
+        with server.client(key) as http:
+            until(lambda http=http: http.get("/v1/models").status_code == 401)
+    with server.client() as nobody:
+        assert nobody.get("/v1/models").status_code == 401
+        assert nobody.get("/healthz").status_code == 200
