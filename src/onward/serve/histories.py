@@ -56,7 +56,7 @@ def read_seen(
     reader: Reader, user: str, since: int | None, actions: Collection[str] | None, before: int | None
 ) -> Ints:
     """Distinct item keys of a user's events, ascending."""
-    query = "SELECT {distinct_items} FROM events WHERE user_key = (SELECT user_key FROM users WHERE id = ?)"
+    query = "SELECT {item_keys} FROM events WHERE user_key = (SELECT user_key FROM users WHERE id = ?)"
     parameters: list[Any] = [user]
     if since is not None:
         query += " AND time >= ?"
@@ -68,7 +68,11 @@ def read_seen(
         query += " AND action_key IN (SELECT action_key FROM actions WHERE id IN (SELECT given.value FROM {texts}))"
         parameters.append(pack(actions))
     text = reader.read(query, parameters)[0][0]
-    return np.sort(np.fromstring(text, np.int64, sep=",")) if text else np.zeros(0, np.int64)
+    if not text:
+        return np.zeros(0, np.int64)
+    keys = np.sort(np.fromstring(text, np.int64, sep=","))  # SQLite takes longer to keep them apart than to read them
+    distinct: Ints = keys[np.diff(keys, prepend=0) > 0]
+    return distinct
 
 
 def read_popular(reader: Reader, since: int, limit: int) -> list[tuple[int, int]]:

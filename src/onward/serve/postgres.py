@@ -30,7 +30,7 @@ DIALECT = Dialect(
         "packed": "encode(string_agg(int8send(time) || int8send(seq) || int4send(item_key::integer) || "
         "int2send(action_key::smallint) || int2send((value IS NOT NULL)::integer::smallint), ''::bytea), 'hex')",
         "values": "string_agg(value::text, ',')",
-        "distinct_items": "string_agg(DISTINCT item_key::text, ',')",
+        "item_keys": "string_agg(item_key::text, ',')",
     },
     "%s",
 )

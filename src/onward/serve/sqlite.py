@@ -40,7 +40,7 @@ DIALECT = Dialect(
         "packed": "group_concat("
         "printf('%016x%016x%08x%04x%04x', time, seq, item_key, action_key, value IS NOT NULL), '')",
         "values": "group_concat(value)",
-        "distinct_items": "group_concat(DISTINCT item_key)",
+        "item_keys": "group_concat(item_key)",
     },
     "?",
 )
