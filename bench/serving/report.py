@@ -139,11 +139,13 @@ def _lists_text(section: dict) -> list[str]:
     rows = [*(_wrk_row("bare FastAPI", one) for one in section["bare"])]
     rows += [_wrk_row("lists", one) for one in section["wrk"]]
     rows += [_wrk_row("lists, no keys, no rules", section["without"])]
+    rows += [_wrk_row("lists, every state computed anew", section["anew"])]
     best = max(one["rate"] for one in section["wrk"])
     limit = sum(one["rate"] for one in section["bare"]) / len(section["bare"])
     return [
         "## Lists", "",
-        f"Ten items a list, users at random, histories from the store, states by {onnx}. "
+        f"Ten items a list, users at random, histories from the store, states by {onnx}. Each list reads its history; "
+        "the state of a history that was asked for lately is remembered, and with more lists than users most are. "
         f"{best / limit:.0%} of bare FastAPI in the same run; {section['memory_mib']:.0f} MiB.",
         "", *WRK_HEAD, *rows, "", *FIXED_HEAD, _fixed_row("lists", section["fixed"]["streams"]["lists"]),
     ]  # fmt: skip
@@ -202,8 +204,10 @@ def _trickle_text(section: dict) -> list[str]:
 
 def _start_text(section: dict) -> list[str]:
     seconds = ", ".join(f"{one:.1f}" for one in section["seconds"])
+    processor = ", ".join(f"{one:.1f}" for one in section["processor"])
     memory = ", ".join(f"{one:.0f}" for one in section["memory_mib"])
-    return ["## Start and memory", "", f"Ready after {seconds} s; a worker holds {memory} MiB after a thousand lists."]
+    text = f"Ready after {seconds} s, {processor} s of them on a processor; "
+    return ["## Start and memory", "", text + f"a worker holds {memory} MiB after a thousand lists."]
 
 
 def _soak_text(section: dict) -> list[str]:

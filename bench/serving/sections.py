@@ -37,12 +37,14 @@ class Plan:
         assert self.material is not None
         return self.material
 
-    def serve(self, material: Material, settings: str = "", rules: bool = True, keys: bool = True) -> Watched:
+    def serve(
+        self, material: Material, settings: str = "", rules: bool = True, keys: bool = True, forgetful: bool = False
+    ) -> Watched:
         """A server over a fresh copy of the material's store."""
         folder = FOLDER / "servers" / str(self.servers)
         self.servers += 1
         text = settings + (RULES.format(deny=material.items[:3]) if rules else "")
-        return onward(folder, material.bundle, material.fresh_store(folder), text, keys)
+        return onward(folder, material.bundle, material.fresh_store(folder), text, keys, forgetful)
 
 
 def _facts(material: Material) -> dict:
@@ -76,6 +78,9 @@ def measure_lists(plan: Plan) -> dict:
     with plan.serve(material, rules=False, keys=False) as server:
         _warm(server, material)
         found["without"] = wrk(server, "/v1/recommendations", FOLDER, plan.given.connections, seconds, users)
+    with plan.serve(material, forgetful=True) as server:
+        _warm(server, material)
+        found["anew"] = wrk(server, "/v1/recommendations", FOLDER, plan.given.connections, seconds, users)
     return found
 
 
@@ -145,13 +150,14 @@ def measure_trickle(plan: Plan) -> dict:
 
 def measure_start(plan: Plan) -> dict:
     """Seconds until ready, and memory after some load."""
-    material, seconds, memory = plan.main, [], []
+    material, seconds, processor, memory = plan.main, [], [], []
     for _ in range(3):
         with plan.serve(material) as server:
             seconds.append(server.ready_seconds)
+            processor.append(server.cpu_seconds())
             fixed_rate(server, [lists(material.users, 200)], SHORT)
             memory.append(server.memory_mib())
-    return {**_facts(material), "seconds": seconds, "memory_mib": memory}
+    return {**_facts(material), "seconds": seconds, "processor": processor, "memory_mib": memory}
 
 
 def measure_soak(plan: Plan) -> dict:

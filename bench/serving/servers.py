@@ -15,6 +15,12 @@ from typing import Any, Self
 
 HERE = Path(__file__).parent
 ONWARD = [sys.executable, "-c", "from onward.cli.main import main; raise SystemExit(main())"]
+FORGETFUL = [
+    sys.executable,
+    "-c",
+    "import onward.serve.remembered as r; r.BYTES = 0; from onward.cli.main import main; raise SystemExit(main())",
+]
+"""A server that computes every state anew."""
 TICKS = os.sysconf("SC_CLK_TCK")
 
 WRK = """
@@ -90,7 +96,9 @@ def bare() -> Watched:
     return watched
 
 
-def onward(folder: Path, model: Path, store: Path, settings: str, keys: bool = True) -> Watched:
+def onward(
+    folder: Path, model: Path, store: Path, settings: str, keys: bool = True, forgetful: bool = False
+) -> Watched:
     """`onward serve`, ready; `folder` gets its log and settings."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "serve.toml").write_text(settings)
@@ -102,7 +110,9 @@ def onward(folder: Path, model: Path, store: Path, settings: str, keys: bool = T
     started = time.perf_counter()
     with (folder / "log.txt").open("wb") as log:
         process = subprocess.Popen(
-            [*ONWARD, *words, "--config", str(folder / "serve.toml")], stdout=subprocess.PIPE, stderr=log
+            [*(FORGETFUL if forgetful else ONWARD), *words, "--config", str(folder / "serve.toml")],
+            stdout=subprocess.PIPE,
+            stderr=log,
         )
     assert process.stdout is not None
     line = process.stdout.readline()
