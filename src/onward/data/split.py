@@ -34,8 +34,8 @@ class Part:
     def __len__(self) -> int:
         return len(self.user)
 
-    def select(self, rows: NDArray[np.bool_]) -> Part:
-        """The requests of a (R,) mask."""
+    def select(self, rows: NDArray[np.bool_] | Ints) -> Part:
+        """The requests of a (R,) mask, or at some places, in their order."""
         history = self.history_start[rows], self.history_end[rows]
         return Part(self.user[rows], *history, self.target_start[rows], self.target_end[rows], self.request_time)
 

@@ -84,6 +84,7 @@ class BSARec(SASRec):
         return x_BLD
 
     def newest_states(self, inputs_BLD: Tensor, rows: Rows, newest_B: Tensor) -> Tensor:
+        """As `SASRec.newest_states`."""
         x_BLD, waves_BLK = self._begin(inputs_BLD, rows)
         *earlier, final = self.blocks
         for block in earlier:

@@ -73,8 +73,7 @@ def make_plan(whole: Part, data: Histories, timeline: Timeline, by_time: bool, k
         askable = empty | (newest < times[whole.target_start])
     rows = np.flatnonzero(askable)
     rows = rows[np.argsort(timeline.place[whole.target_start[rows]])][:limit]
-    columns = (whole.user, whole.history_start, whole.history_end, whole.target_start, whole.target_end)
-    part = Part(*(column[rows] for column in columns), whole.request_time)
+    part = whole.select(rows)
     at = None if times is None else times[part.target_start]
     return Plan(part, at, k, int((~askable).sum()))
 

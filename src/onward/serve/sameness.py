@@ -44,9 +44,10 @@ def compare_lists(
             the reference holds below k tells near-ties at the edge.
         other_filled: (R, k) places that popularity filled in. They count only where the reference has an item.
     """
+    pieces = [slice(first, first + _ROWS) for first in range(0, len(items), _ROWS)]
     parts = [
-        _compare(*(array[first : first + _ROWS] for array in (items, scores, other_items, other_scores, other_filled)))
-        for first in range(0, len(items), _ROWS)
+        _compare(items[rows], scores[rows], other_items[rows], other_scores[rows], other_filled[rows])
+        for rows in pieces
     ]
     if not parts:
         return Sameness(np.zeros(0, np.bool_), np.zeros(0, np.bool_), np.zeros(0))

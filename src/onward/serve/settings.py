@@ -71,8 +71,6 @@ class LimitsConfig(Config):
     """Events in one HTTP request, at most."""
     body_bytes: int = Field(1_048_576, ge=1_024)
     """Largest body of a request."""
-    id_length: int = Field(256, ge=1)
-    """Longest user, item or event id, in characters."""
     rate: float = Field(0.0, ge=0)
     """Requests a second of one key, over all workers; 0 sets no limit."""
 
