@@ -110,8 +110,8 @@ def _assemble(model: Path, dataset: Path, users: int) -> Material:
 def _fill(path: Path, data: object, chosen: np.ndarray) -> None:
     """All events of some users, in the order of time."""
     from onward.data.dataset import Dataset
-    from onward.serve.importing import CHUNK, DatasetEvents
-    from onward.serve.store import open_store
+    from onward.serve.store.importing import CHUNK, DatasetEvents
+    from onward.serve.store.protocol import open_store
 
     assert isinstance(data, Dataset)
     path.parent.mkdir(parents=True, exist_ok=True)

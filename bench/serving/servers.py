@@ -18,7 +18,7 @@ ONWARD = [sys.executable, "-c", "from onward.cli.main import main; raise SystemE
 FORGETFUL = [
     sys.executable,
     "-c",
-    "import onward.serve.remembered as r; r.BYTES = 0; from onward.cli.main import main; raise SystemExit(main())",
+    "import onward.serve.lists.remembered as r; r.BYTES = 0; import onward.cli.main as m; raise SystemExit(m.main())",
 ]
 """A server that computes every state anew."""
 TICKS = os.sysconf("SC_CLK_TCK")

@@ -174,7 +174,8 @@ def export(run: str | Path, out: str | Path, overwrite: bool = False, encoder: b
     """Copy a run's model to a folder of its own, with the run's latest evaluations in its manifest.
 
     Args:
-        encoder: the graph of `encoder.onnx`, made by `onward.serve.onnx`; without one, the run's own if it has one.
+        encoder: the graph of `encoder.onnx`, made by `onward.serve.lists.onnx`; without one, the run's own,
+            if it has one.
 
     Raises:
         FormatError: no sound model in the run.

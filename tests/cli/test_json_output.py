@@ -34,7 +34,7 @@ PAYLOADS = {
     "prepare": "onward.data.prepare:Prepared",
     "recommendation_file": "onward.cli.recommend:RecommendationFile",
     "recommendations": "onward.recommend:Recommendations",
-    "replay": "onward.serve.replay:Replayed",
+    "replay": "onward.serve.replay.run:Replayed",
     "serve": "onward.cli.serve:Serving",
     "store.backup": "onward.cli.store_backup:Backup",
     "store.export": "onward.cli.store_export:ExportedStore",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from onward.cli.main import main
-from onward.serve.store import Event, Impression, open_store
+from onward.serve.store.protocol import Event, Impression, open_store
 
 
 @pytest.fixture

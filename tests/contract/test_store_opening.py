@@ -10,11 +10,11 @@ import pytest
 from store_helpers import Open, event, impression, items
 
 from onward.errors import ConfigError, FormatError, MissingExtraError, StoreError
-from onward.serve import tables
-from onward.serve.sql_store import open_database
-from onward.serve.store import (
+from onward.serve.store import tables
+from onward.serve.store.protocol import (
     open_store,
 )
+from onward.serve.store.sql import open_database
 
 
 def test_a_store_of_version_1_is_brought_forward(url: str, reopen: Open, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 from store_helpers import HOUR, Open, now
 
 from onward.errors import ConflictError, DataError
-from onward.serve.store import (
+from onward.serve.store.protocol import (
     Deployment,
     EventStore,
     ItemRecord,

@@ -15,10 +15,10 @@ from onward.data.dataset import Dataset
 from onward.data.prepare import prepare
 from onward.models.base import build, make_items
 from onward.models.registry import model_class
-from onward.serve.engine import Engine
-from onward.serve.models import load_model
+from onward.serve.lists.engine import Engine
+from onward.serve.models.folder import load_model
 from onward.serve.settings import ServeConfig
-from onward.serve.store import Event, EventStore
+from onward.serve.store.protocol import Event, EventStore
 
 ITEMS = 60
 USERS = 40

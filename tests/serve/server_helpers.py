@@ -117,8 +117,8 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
 
 def make_key(store: Path, role: str) -> str:
     """A new key of a store."""
-    from onward.serve.keys import create_key
-    from onward.serve.store import open_store
+    from onward.serve.api.keys import create_key
+    from onward.serve.store.protocol import open_store
 
     opened = open_store(store)
     try:

@@ -11,7 +11,7 @@ import pytest
 from server_helpers import Server
 
 from onward.cli.serve import Serving
-from onward.serve.security import HEADERS
+from onward.serve.api.security import HEADERS
 
 
 @pytest.fixture

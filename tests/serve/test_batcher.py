@@ -9,8 +9,8 @@ from concurrent.futures import CancelledError, Future
 import pytest
 
 from onward.errors import ConfigError, Overloaded
-from onward.serve.batcher import Batcher
-from onward.serve.requests import Answer, Request
+from onward.serve.lists.batcher import Batcher
+from onward.serve.lists.requests import Answer, Request
 
 LONGEST = 20.0
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from onward.serve.expressions import parse
-from onward.serve.requests import Rules
+from onward.serve.lists.expressions import parse
+from onward.serve.lists.requests import Rules
 from onward.serve.settings import ServeConfig
 
 TEXT = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")

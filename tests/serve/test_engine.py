@@ -17,9 +17,9 @@ from onward.data.dataset import Dataset
 from onward.data.prepare import prepare
 from onward.data.sequences import Histories
 from onward.models.base import Lists
-from onward.serve.engine import Answer, Engine, HistoryItem, Request, Rules
+from onward.serve.lists.engine import Answer, Engine, HistoryItem, Request, Rules
 from onward.serve.settings import FallbackConfig, ServeConfig
-from onward.serve.store import Event, EventStore, ItemRecord, open_store
+from onward.serve.store.protocol import Event, EventStore, ItemRecord, open_store
 
 TRAINING_ONLY = ServeConfig(fallback=FallbackConfig(recent_days=0))
 K = 7

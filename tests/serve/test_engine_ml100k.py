@@ -16,9 +16,9 @@ from onward.data.dataset import Dataset
 from onward.data.split import split
 from onward.models.base import build, make_items
 from onward.models.registry import model_class
-from onward.serve.engine import Request
+from onward.serve.lists.engine import Request
 from onward.serve.settings import FallbackConfig, ServeConfig
-from onward.serve.store import Event, EventStore, open_store
+from onward.serve.store.protocol import Event, EventStore, open_store
 
 BATCH = 32
 K = 10

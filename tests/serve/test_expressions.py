@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onward.errors import ExpressionError
-from onward.serve.expressions import MAX_DEPTH, matching, parse
+from onward.serve.lists.expressions import MAX_DEPTH, matching, parse
 
 FRAME = pl.DataFrame(
     {

@@ -58,7 +58,7 @@ class Writers:
 
 def stored(store: Path | str) -> set[tuple[str, str]]:
     """(user, item) of every event in a store."""
-    from onward.serve.store import open_store
+    from onward.serve.store.protocol import open_store
 
     opened, found, cursor = open_store(store), set(), 0
     try:

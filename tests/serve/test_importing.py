@@ -11,9 +11,9 @@ import pytest
 
 from onward.data.dataset import Dataset
 from onward.data.prepare import prepare
-from onward.serve import importing
-from onward.serve.importing import import_events
-from onward.serve.store import EventStore, open_store
+from onward.serve.store import importing
+from onward.serve.store.importing import import_events
+from onward.serve.store.protocol import EventStore, open_store
 
 
 @pytest.fixture

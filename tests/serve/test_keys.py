@@ -10,8 +10,8 @@ import pytest
 from server_helpers import Server, make_key, run, until
 
 from onward.cli.main import main
-from onward.serve.keys import Keys, create_key
-from onward.serve.store import open_store
+from onward.serve.api.keys import Keys, create_key
+from onward.serve.store.protocol import open_store
 
 SETTINGS = "[limits]\nrate = 40\n"
 

@@ -19,11 +19,11 @@ from engine_helpers import fill, make_bundle, shop
 
 from onward.data.dataset import Dataset, sha256
 from onward.errors import ConfigError, FormatError
-from onward.serve.models import ModelShelf, load_model
-from onward.serve.requests import Rules
+from onward.serve.lists.requests import Rules
+from onward.serve.models.folder import ModelShelf, load_model
+from onward.serve.models.warm import start_engine
 from onward.serve.settings import ModelsConfig, ServeConfig
-from onward.serve.store import EventStore, open_store
-from onward.serve.warm import start_engine
+from onward.serve.store.protocol import EventStore, open_store
 
 Files = dict[str, bytes]
 

@@ -19,9 +19,9 @@ from onward.data.sequences import Histories
 from onward.errors import ConfigError, FormatError, MissingExtraError
 from onward.manifest import Measurement
 from onward.models.sequence import SequenceModel
-from onward.serve.models import load_model
-from onward.serve.onnx import TOLERANCE, OnnxEncoder, export_encoder, why_not
-from onward.serve.scoring import Scorer
+from onward.serve.lists.onnx import TOLERANCE, OnnxEncoder, export_encoder, why_not
+from onward.serve.lists.scoring import Scorer
+from onward.serve.models.folder import load_model
 from onward.serve.settings import ServeConfig
 
 pytest.importorskip("onnxscript", reason="the extra onnx is not installed")

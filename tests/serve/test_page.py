@@ -12,7 +12,7 @@ import httpx
 import pytest
 from server_helpers import Server, make_key
 
-from onward.serve.metrics import BUCKETS, Metrics
+from onward.serve.api.metrics import BUCKETS, Metrics
 from onward.serve.web.moves import Move, gone, moves, summary
 from onward.serve.web.samples import Samples, quantile
 from onward.serve.web.session import local_path

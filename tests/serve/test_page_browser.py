@@ -354,7 +354,7 @@ def test_a_read_key_looks_and_an_admin_key_switches(open_page: Open, guarded: tu
 
 
 def test_a_revoked_key_is_out_at_once(open_page: Open, guarded: tuple[Server, dict[str, str]]) -> None:
-    from onward.serve.store import open_store
+    from onward.serve.store.protocol import open_store
 
     server, _ = guarded
     key = make_key(server.store, "write")

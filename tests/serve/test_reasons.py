@@ -12,9 +12,9 @@ from engine_helpers import LONG, fill, make_bundle, make_engine, shop
 from onward.data.dataset import Dataset
 from onward.data.sequences import Histories
 from onward.errors import ConfigError
-from onward.serve.engine import HistoryItem, Request
+from onward.serve.lists.engine import HistoryItem, Request
 from onward.serve.settings import ReasonsConfig, ServeConfig
-from onward.serve.store import EventStore, ItemRecord, open_store
+from onward.serve.store.protocol import EventStore, ItemRecord, open_store
 
 
 @pytest.fixture(scope="module")

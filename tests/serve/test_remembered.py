@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from onward.data.sequences import Histories
-from onward.serve import remembered
-from onward.serve.remembered import RememberedStates
+from onward.serve.lists import remembered
+from onward.serve.lists.remembered import RememberedStates
 
 WIDTH, LENGTH, ITEMS = 4, 3, 20
 

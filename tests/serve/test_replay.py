@@ -13,7 +13,7 @@ from onward.data.dataset import Dataset
 from onward.data.prepare import prepare
 from onward.errors import ConfigError, FormatError
 from onward.evaluate.protocol import evaluate
-from onward.serve.replay import replay
+from onward.serve.replay.run import replay
 from onward.train.run import train
 
 USERS = 25

@@ -20,11 +20,11 @@ from onward.data.prepare import prepare
 from onward.errors import MissingExtraError
 from onward.models.base import build, make_items
 from onward.models.registry import model_class
-from onward.serve import retrieval
-from onward.serve.engine import Answer, Engine, HistoryItem, Request, Rules
-from onward.serve.models import load_model
+from onward.serve.lists import retrieval
+from onward.serve.lists.engine import Answer, Engine, HistoryItem, Request, Rules
+from onward.serve.models.folder import load_model
 from onward.serve.settings import RetrievalConfig, ServeConfig
-from onward.serve.store import EventStore, open_store
+from onward.serve.store.protocol import EventStore, open_store
 
 pytest.importorskip("faiss", reason="the extra ann is not installed")
 

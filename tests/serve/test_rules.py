@@ -13,9 +13,9 @@ from engine_helpers import ITEMS, fill, make_bundle, make_engine, shop
 from onward.bundle import Bundle
 from onward.data.dataset import Dataset
 from onward.errors import ConfigError, ExpressionError
-from onward.serve.engine import Answer, Engine, HistoryItem, Request, Rules
+from onward.serve.lists.engine import Answer, Engine, HistoryItem, Request, Rules
 from onward.serve.settings import FallbackConfig, ServeConfig, read_settings
-from onward.serve.store import Event, EventStore, ItemRecord, open_store
+from onward.serve.store.protocol import Event, EventStore, ItemRecord, open_store
 
 HISTORY = (HistoryItem("1"), HistoryItem("2"))
 TRAINING_ONLY = FallbackConfig(recent_days=0)

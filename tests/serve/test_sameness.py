@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from onward.serve.sameness import Sameness, compare_lists
+from onward.serve.replay.sameness import Sameness, compare_lists
 
 ITEMS = [5, 3, 8, 2, 7]
 SCORES = [2.0, 1.0, 1.0 - 1e-6, 0.5, 0.5 - 1e-6]

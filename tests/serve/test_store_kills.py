@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from onward.errors import StoreError
-from onward.serve.store import Event, EventStore, open_store
+from onward.serve.store.protocol import Event, EventStore, open_store
 
 KILLED_BEFORE_ANSWERING = """
 import os, signal, sys
-from onward.serve.store import Event, open_store
-from onward.serve.writer import Writer
+from onward.serve.store.protocol import Event, open_store
+from onward.serve.store.writer import Writer
 store = open_store(sys.argv[1])
 Writer._answer = lambda *given: os.kill(os.getpid(), signal.SIGKILL)
 store.append([Event("e1", "ann", "tea", None)])
@@ -28,7 +28,7 @@ store.append([Event("e1", "ann", "tea", None)])
 WRITES_UNTIL_KILLED = """
 import itertools, sys
 from concurrent.futures import ThreadPoolExecutor
-from onward.serve.store import Event, open_store
+from onward.serve.store.protocol import Event, open_store
 store = open_store(sys.argv[1])
 def write(worker):
     for number in itertools.count():

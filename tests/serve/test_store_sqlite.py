@@ -11,12 +11,12 @@ import apsw
 import pytest
 
 from onward.errors import ConfigError, FormatError, OutputError, StoreError
-from onward.serve import sqlite
-from onward.serve.clock import Clock
 from onward.serve.settings import ImpressionsConfig
-from onward.serve.sql_store import SqlStore
-from onward.serve.sqlite import SqliteDatabase, refuse_old_library
-from onward.serve.store import FUTURE_LIMIT, Event, Impression, open_store
+from onward.serve.store import sqlite
+from onward.serve.store.clock import Clock
+from onward.serve.store.protocol import FUTURE_LIMIT, Event, Impression, open_store
+from onward.serve.store.sql import SqlStore
+from onward.serve.store.sqlite import SqliteDatabase, refuse_old_library
 
 
 def events(count: int, user: str = "ann", first: int = 0) -> list[Event]:
@@ -78,7 +78,7 @@ def test_every_answer_comes_after_a_sync_of_all_that_was_written(tmp_path: Path)
 
 ANSWERS_ON_STANDARD_OUTPUT = """
 import os, sys
-from onward.serve.store import Event, open_store
+from onward.serve.store.protocol import Event, open_store
 store = open_store(sys.argv[1])
 for number in range(5):
     store.append([Event(f"e{number}", "ann", "tea", 1)])
@@ -308,7 +308,7 @@ from pathlib import Path
 folder = Path(sys.argv[1])
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)], check=True)
 from onward.errors import StoreError
-from onward.serve.store import Event, open_store
+from onward.serve.store.protocol import Event, open_store
 store = open_store(folder / "store.db")
 ballast = folder / "ballast"
 ballast.write_bytes(bytes(1_000_000))

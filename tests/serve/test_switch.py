@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from server_helpers import Server, until
 
-from onward.serve.store import open_store
+from onward.serve.store.protocol import open_store
 
 KNOWN = {"first", "second"}
 

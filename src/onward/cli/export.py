@@ -48,7 +48,7 @@ def export(
 
     encoder = None
     if onnx:
-        from onward.serve.onnx import export_encoder
+        from onward.serve.lists.onnx import export_encoder
 
         check_target(out, overwrite)
         encoder = export_encoder(load_bundle(run))

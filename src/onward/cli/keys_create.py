@@ -43,8 +43,8 @@ def keys_create(
 
     Example: onward keys create shop --role write --store shop.db
     """
-    from onward.serve.keys import create_key
-    from onward.serve.store import open_store
+    from onward.serve.api.keys import create_key
+    from onward.serve.store.protocol import open_store
 
     opened = open_store(store)
     try:

@@ -41,7 +41,7 @@ def keys_list(*, store: Store = "onward.db", as_json: Json = False) -> None:
 
     Example: onward keys list --store shop.db
     """
-    from onward.serve.store import open_store
+    from onward.serve.store.protocol import open_store
 
     opened = open_store(store)
     try:

@@ -32,7 +32,7 @@ def keys_revoke(
     Example: onward keys revoke 1f00ba42 --store shop.db
     """
     from onward.errors import ConfigError, unknown
-    from onward.serve.store import open_store
+    from onward.serve.store.protocol import open_store
 
     opened = open_store(store)
     try:

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from onward.cli.common import Json, console, emit
 
 if TYPE_CHECKING:
-    from onward.serve.replay import Replayed
+    from onward.serve.replay.run import Replayed
 
 
 def replay(
@@ -34,7 +34,7 @@ def replay(
     from onward.cli.progress import steps_progress
     from onward.client import Client
     from onward.errors import ConfigError
-    from onward.serve import replay as library
+    from onward.serve.replay import run as library
 
     if limit is not None and limit < 1:
         raise ConfigError(f"--limit {limit}: at least one request is asked")

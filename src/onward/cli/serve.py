@@ -58,7 +58,7 @@ def serve(
 
     started = time.perf_counter()  # before the imports, which take most of the time
     from onward.errors import ConfigError
-    from onward.serve.server import Started, run_server
+    from onward.serve.process.server import Started, run_server
 
     if workers < 1:
         raise ConfigError(f"--workers {workers}: a server has one or more")

@@ -37,7 +37,7 @@ def store_backup(
     """
     from contextlib import closing
 
-    from onward.serve.store import open_store
+    from onward.serve.store.protocol import open_store
 
     with closing(open_store(store, create=False)) as opened:
         opened.backup(out)

@@ -39,7 +39,7 @@ def store_export(
     """
     from contextlib import closing
 
-    from onward.serve.store import open_store
+    from onward.serve.store.protocol import open_store
 
     with closing(open_store(store, create=False)) as opened:
         rows = opened.export(out)

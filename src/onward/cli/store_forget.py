@@ -59,7 +59,7 @@ def store_forget(
     """
     from contextlib import closing
 
-    from onward.serve.store import open_store
+    from onward.serve.store.protocol import open_store
 
     bundles = [] if models is None else sorted(manifest.parent for manifest in models.glob("*/manifest.json"))
     with closing(open_store(store, create=False)) as opened:

@@ -42,8 +42,8 @@ def store_import(
     """
     from onward.cli.progress import steps_progress
     from onward.data.dataset import open_dataset
-    from onward.serve.importing import import_events
-    from onward.serve.store import open_store
+    from onward.serve.store.importing import import_events
+    from onward.serve.store.protocol import open_store
 
     data = open_dataset(dataset)
     opened = open_store(store)

@@ -56,7 +56,7 @@ def store_stats(*, store: Store = "onward.db", as_json: Json = False) -> None:
     """
     from contextlib import closing
 
-    from onward.serve.store import open_store
+    from onward.serve.store.protocol import open_store
 
     with closing(open_store(store, create=False)) as opened:
         values = asdict(opened.stats())

@@ -18,14 +18,11 @@ from pathlib import Path
 from typing import IO
 
 from onward.errors import FormatError
-from onward.serve.batcher import Batcher
-from onward.serve.completion import Completions
-from onward.serve.deploy import ALIVE, Deployer
-from onward.serve.forgetting import bundles_with_user_rows
-from onward.serve.keys import Keys
-from onward.serve.metrics import Metrics
-from onward.serve.problems import ApiError, no_such_item, said
-from onward.serve.replies import (
+from onward.serve.api.completion import Completions
+from onward.serve.api.keys import Keys
+from onward.serve.api.metrics import Metrics
+from onward.serve.api.problems import ApiError, no_such_item, said
+from onward.serve.api.replies import (
     DeploymentOut,
     HistoryEvent,
     HistoryOut,
@@ -35,9 +32,12 @@ from onward.serve.replies import (
     SimilarOut,
     WorkerOut,
 )
-from onward.serve.requests import Answer, Request
+from onward.serve.lists.batcher import Batcher
+from onward.serve.lists.requests import Answer, Request
+from onward.serve.models.deploy import ALIVE, Deployer
 from onward.serve.settings import ServeConfig
-from onward.serve.store import Event, EventStore, Impression, Outcome, Receipt
+from onward.serve.store.forgetting import bundles_with_user_rows
+from onward.serve.store.protocol import Event, EventStore, Impression, Outcome, Receipt
 
 CLICK = "click"
 """Action of the event that a click on a list is."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field
 
 from onward.config import Config, read_toml
-from onward.serve.requests import Rules
+from onward.serve.lists.requests import Rules
 
 
 class FallbackConfig(Config):

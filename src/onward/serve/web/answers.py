@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from onward.serve.requests import Answer, Ranked, Reason
+from onward.serve.lists.requests import Answer, Ranked, Reason
 from onward.serve.service import Recommended
 from onward.serve.web.items import Line
 from onward.serve.web.moves import Move

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from onward.data.catalog import SAME_COLUMN
-from onward.serve.replies import ItemOut
+from onward.serve.api.replies import ItemOut
 from onward.serve.service import Service
 from onward.serve.web.words import feature
 

@@ -11,9 +11,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from onward.evaluate import report_text as text
-from onward.serve.items import LiveCatalog
-from onward.serve.problems import ApiError
-from onward.serve.schemas import SESSION
+from onward.serve.api.problems import ApiError
+from onward.serve.api.schemas import SESSION
+from onward.serve.lists.items import LiveCatalog
 from onward.serve.service import Service
 from onward.serve.web.items import features_line, line
 from onward.serve.web.recent import Recent

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from onward.evaluate import report_text as text
-from onward.serve.metrics import CLICK_HOURS
+from onward.serve.api.metrics import CLICK_HOURS
 from onward.serve.service import Service
-from onward.serve.store import ClickThrough
+from onward.serve.store.protocol import ClickThrough
 from onward.serve.web.cards import Card, card
 from onward.serve.web.samples import Rates, Samples
 from onward.serve.web.words import milliseconds

@@ -6,8 +6,8 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from onward.serve.schemas import SESSION
-from onward.serve.store import EventStore
+from onward.serve.api.schemas import SESSION
+from onward.serve.store.protocol import EventStore
 
 LOOKED_AT = 500
 """Newest events that are looked at, at most."""

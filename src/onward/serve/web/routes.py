@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from onward.serve.problems import ApiError, to_api_error
+from onward.serve.api.problems import ApiError, to_api_error
 from onward.serve.service import Service
 from onward.serve.web import cards, lookup, operating, trying
 from onward.serve.web.assets import by_hashed_name

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from onward.serve.metrics import BUCKETS, FALLBACKS, ROUTES, STATUSES, Metrics
+from onward.serve.api.metrics import BUCKETS, FALLBACKS, ROUTES, STATUSES, Metrics
 
 EVERY = 5.0
 """Seconds between two snapshots."""

@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import Response
 
-from onward.serve.keys import RANK, Keys
-from onward.serve.problems import ApiError
-from onward.serve.schemas import SESSION
-from onward.serve.store import Role
+from onward.serve.api.keys import RANK, Keys
+from onward.serve.api.problems import ApiError
+from onward.serve.api.schemas import SESSION
+from onward.serve.store.protocol import Role
 
 KEY, BROWSER, VISITOR = "onward_key", "onward_browser", "onward_visitor"
 SIGNED_IN = 12 * 3600

@@ -12,10 +12,10 @@ from functools import cache
 from urllib.parse import quote
 
 from onward.errors import ConfigError, ExpressionError
-from onward.serve.problems import ApiError
-from onward.serve.requests import Request, Rules
+from onward.serve.api.problems import ApiError
+from onward.serve.lists.requests import Request, Rules
 from onward.serve.service import CLICK, Recommended, Service
-from onward.serve.store import Event
+from onward.serve.store.protocol import Event
 from onward.serve.web.answers import ShownAnswer, shown_answer
 from onward.serve.web.items import Line, example_rule, line
 from onward.serve.web.moves import gone, moves, summary

@@ -1,0 +1,237 @@
+"""The engine: a bundle and the store's histories make lists. No HTTP in it.
+
+One batch of requests is one read of the store, one pass through the model and one search for the best items. The lists
+are those of `bundle.model.recommend` for the same histories, plus what rules and popularity change.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+from pydantic import JsonValue
+
+from onward.data.sequences import Histories
+from onward.errors import ConfigError, Overloaded
+from onward.serve.lists.fallback import Popularity
+from onward.serve.lists.items import KeyIndex, LiveCatalog
+from onward.serve.lists.model_input import Given, HistoryReader
+from onward.serve.lists.ranking import Candidates, Chosen, Exact, choose
+from onward.serve.lists.reasons import explain
+from onward.serve.lists.requests import Answer, HistoryItem, Ranked, Reason, Request, Rules
+from onward.serve.lists.retrieval import Indexed
+from onward.serve.lists.rules import Plan, RuleBook
+from onward.serve.lists.similar import similar_items
+from onward.serve.models.folder import LoadedModel
+from onward.serve.settings import ServeConfig
+from onward.serve.store.protocol import EventStore
+
+__all__ = ["Answer", "Engine", "HistoryItem", "ItemFacts", "Overloaded", "Ranked", "Reason", "Request", "Rules"]
+
+_NOTHING: NDArray[np.int32] = np.zeros(0, dtype=np.int32)
+log = structlog.get_logger("onward.serve")
+
+
+@dataclass(frozen=True, slots=True)
+class ItemFacts:
+    """An item of the catalog: id, title (the id where there is none), features, and whether it was deleted."""
+
+    item: str
+    title: str
+    features: dict[str, JsonValue]
+    deleted: bool
+
+
+class Engine:
+    """Answers requests by one model; its methods may be called from any thread.
+
+    Args:
+        model: what the shelf loaded.
+        store: histories, run-time items, recent popularity.
+        settings: `serve.toml`.
+
+    Attributes:
+        generation: of the deployment; whoever switches models sets it.
+
+    Raises ConfigError for rules of the settings that don't fit the model's catalog.
+    """
+
+    def __init__(self, model: LoadedModel, store: EventStore, settings: ServeConfig) -> None:
+        bundle = model.bundle
+        self.model, self.generation = model, 0
+        self._scorer, self._store, self._settings = model.scorer, store, settings
+        self._lock, self._refused = threading.Lock(), -1
+        self._book = self._rule_book(LiveCatalog(bundle.catalog).updated(*store.items_changed(0)))
+        self._keys = KeyIndex(store, self._book.catalog)
+        self._reader = HistoryReader(bundle, store, self._keys, settings.limits.history)
+        self._popularity = Popularity(bundle.model.items, store, self._keys, settings.fallback)
+
+    def _rule_book(self, catalog: LiveCatalog) -> RuleBook:
+        bundle = self.model.bundle
+        return RuleBook(catalog, bundle.model.items.candidates, self._settings.rules, bundle.manifest.seen)
+
+    @property
+    def catalog(self) -> LiveCatalog:
+        """The catalog as it is now."""
+        return self._current().catalog
+
+    def _current(self) -> RuleBook:
+        """The rules over the newest catalog."""
+        if self._store.items_version() not in (self._book.catalog.version, self._refused):
+            with self._lock:
+                self._update()
+        return self._book
+
+    def _update(self) -> None:
+        before = self._book.catalog
+        catalog = before.updated(*self._store.items_changed(before.version))
+        if catalog.version == before.version:
+            return
+        try:
+            self._book = self._rule_book(catalog)
+        except ConfigError as error:  # the feature of a rule is gone from every item: better old items than none
+            self._refused = catalog.version
+            log.error("the server's rules don't fit the changed catalog", problem=error.message)
+            return
+        added = catalog.added()[len(before) - before.n_model :]
+        if added:
+            self._keys.recheck(catalog, added)
+
+    def passing(self, rules: Rules | None) -> int:
+        """Items that pass rules, the server's among them."""
+        return int(self._current().plan(rules).allowed.sum())
+
+    def recommend(self, requests: Sequence[Request]) -> list[Answer]:
+        """The lists of a batch, in order.
+
+        Raises ConfigError for rules that can't be used, StoreError when the store can't be read.
+        """
+        started = perf_counter()
+        book = self._current()
+        plans = [book.plan(request.rules) for request in requests]
+        given = self._reader.read(requests, book.catalog)
+        seen = [self._seen(*one) for one in zip(requests, given, plans, strict=True)]
+        histories, unknown = self._reader.histories(given)
+        read = perf_counter()
+        known = self._scorer.known(histories)
+        candidates = self._candidates(histories, known, plans, seen)
+        modelled = perf_counter()
+        rows = np.where(known, np.cumsum(known) - 1, -1).tolist()
+        lengths = [request.k for request in requests]
+        chosen = choose(candidates, rows, plans, lengths, seen, self._popularity.current(book.catalog))
+        ranked = perf_counter()
+        reasons = self._reasons(requests, given, histories, known, chosen, book.catalog)
+        stages = {"history": read - started, "model": modelled - read, "rank": ranked - modelled}
+        if reasons:
+            stages["reasons"] = perf_counter() - ranked
+        return [
+            Answer(
+                items=_ranked(one, book.catalog, reasons.get(n, {})),
+                model=self.model.name,
+                generation=self.generation,
+                fallback=one.fallback,
+                history_events=events,
+                unknown_items=left_out,
+                stages=dict(stages),
+            )
+            for n, (one, events, left_out) in enumerate(
+                zip(chosen, histories.lengths.tolist(), unknown.tolist(), strict=True)
+            )
+        ]
+
+    def _seen(self, request: Request, given: Given, plan: Plan) -> NDArray[np.int32]:
+        if plan.seen == "include":
+            return _NOTHING
+        return self._reader.seen(request, given, plan.since(given.at), plan.seen_actions)
+
+    def _candidates(
+        self, histories: Histories, known: NDArray[np.bool_], plans: list[Plan], seen: list[NDArray[np.int32]]
+    ) -> Candidates | None:
+        if not known.all():
+            histories = histories.select(known)
+            plans = [plan for plan, one in zip(plans, known, strict=True) if one]
+            seen = [items for items, one in zip(seen, known, strict=True) if one]
+        if not plans:
+            return None
+        tie_rank = self.model.bundle.model.items.tie_rank
+        if self.model.index is None:
+            return Exact(self._scorer.scores(histories), plans, seen, tie_rank)
+        return Indexed(self.model.index, self._scorer, self._scorer.states(histories), plans, seen, tie_rank)
+
+    def _reasons(
+        self,
+        requests: Sequence[Request],
+        given: Sequence[Given],
+        histories: Histories,
+        known: NDArray[np.bool_],
+        chosen: Sequence[Chosen],
+        catalog: LiveCatalog,
+    ) -> dict[int, dict[int, tuple[Reason, ...]]]:
+        """Request -> item -> reasons, of the requests that ask for them."""
+        asked = [n for n, request in enumerate(requests) if request.reasons and known[n]]
+        settings = self._settings.reasons
+        found = {}
+        for n in asked:
+            scored = chosen[n].items[: len(chosen[n].items) - chosen[n].filled]
+            items = np.array([item for item in scored if item <= catalog.n_model], dtype=np.int64)
+            effects = explain(self._scorer, histories.select(slice(n, n + 1)), items, settings.events, settings.count)
+            told = (given[n].items > 0) & (given[n].items <= catalog.n_model)  # as in the history that the model saw
+            times = given[n].times[told] if len(given[n].times) else None
+            found[n] = {
+                item: tuple(
+                    Reason(
+                        catalog.id(event_item),
+                        catalog.title(event_item),
+                        None if times is None else int(times[place]),
+                        effect,
+                    )
+                    for place, event_item, effect in of_item
+                )
+                for item, of_item in zip(items.tolist(), effects, strict=True)
+            }
+        return found
+
+    def similar(self, item: str, k: int = 10) -> tuple[Ranked, ...]:
+        """The k items most like one, best first: by their vectors where the model has them, else by what the model
+        recommends after the item alone. Empty for an item that the model didn't see in training.
+
+        Raises ConfigError for an item that no catalog has.
+        """
+        book = self._current()
+        index = book.catalog.index(item)
+        if index == 0:
+            raise ConfigError(f"there is no item '{item}' in the catalog")
+        found = similar_items(
+            self._scorer, index, k, ~book.own.unwanted.numpy(), self.model.bundle.model.items.tie_rank
+        )
+        return _ranked(Chosen(*found), book.catalog, {})
+
+    def item(self, item: str) -> ItemFacts | None:
+        """What is known of an item; None for one that no catalog has."""
+        catalog = self.catalog
+        index = catalog.index(item)
+        if index == 0:
+            return None
+        deleted = not catalog.available[index]
+        return ItemFacts(item, catalog.title(index), catalog.features(index), deleted)
+
+
+def _ranked(chosen: Chosen, catalog: LiveCatalog, reasons: dict[int, tuple[Reason, ...]]) -> tuple[Ranked, ...]:
+    scored = len(chosen.items) - chosen.filled
+    return tuple(
+        Ranked(
+            catalog.id(item),
+            catalog.title(item),
+            score,
+            place + 1,
+            reasons.get(item, ()),
+            place < chosen.pinned,
+            place >= scored,
+        )
+        for place, (item, score) in enumerate(zip(chosen.items, chosen.scores, strict=True))
+    )

@@ -1,0 +1,221 @@
+"""The catalog that lists are made from: the model's items, changed and extended at run time by the store's.
+
+An item keeps its index for as long as the model serves: 1 to V are the model's, further ones were added at run time.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import JsonValue
+
+from onward.data.catalog import TITLE_COLUMNS, Catalog
+from onward.data.sequences import Ints
+from onward.models.base import Bools
+from onward.serve.store.protocol import EventStore, ItemRecord
+
+_ROW = "_row"
+_UNREAD = -1
+
+
+class LiveCatalog:
+    """One state of the catalog; `updated` makes the next. Reading is safe from any thread.
+
+    Args:
+        model: the bundle's catalog.
+
+    Attributes:
+        n_model: V, items of the model.
+        version: of the store's run-time catalog.
+        available: (N + 1,) bool, items that aren't deleted; place 0 is False.
+    """
+
+    def __init__(self, model: Catalog) -> None:
+        self._model, self.n_model, self.version = model, len(model), 0
+        self._added: dict[str, int] = {}
+        self._records: dict[int, ItemRecord] = {}
+        self.available: Bools = np.arange(len(model) + 1) > 0
+
+    def updated(self, records: Sequence[ItemRecord], version: int) -> Self:
+        """The catalog after some records changed."""
+        new = type(self)(self._model)
+        new.version, new._added, new._records = version, dict(self._added), dict(self._records)
+        for record in records:
+            index = self._model.index_of(record.id) or new._added.setdefault(
+                record.id, self.n_model + len(new._added) + 1
+            )
+            new._records[index] = record
+        new.available = np.pad(self.available, (0, len(new) + 1 - len(self.available)), constant_values=True)
+        for record in records:
+            new.available[new.index(record.id)] = not record.deleted
+        return new
+
+    def __len__(self) -> int:
+        return self.n_model + len(self._added)
+
+    def index(self, item: str) -> int:
+        """Index of an id; 0 for one that is in neither catalog."""
+        return self._model.index_of(item) or self._added.get(item, 0)
+
+    @cached_property
+    def _added_ids(self) -> list[str]:
+        return list(self._added)
+
+    def id(self, index: int) -> str:
+        """Id of an index (1 to N)."""
+        return self._model.ids[index - 1] if index <= self.n_model else self._added_ids[index - self.n_model - 1]
+
+    def title(self, index: int) -> str:
+        """Title of an index (1 to N), or its id."""
+        record = self._records.get(index)
+        if record is None:
+            return self._model.title(index)
+        column = self._model.title_column
+        names = TITLE_COLUMNS if column is None else (column, *TITLE_COLUMNS)
+        title = next((record.features[name] for name in names if record.features.get(name)), None)
+        return str(title) if title is not None else record.id
+
+    @property
+    def title_column(self) -> str | None:
+        """The column that people read, where there is one."""
+        return next((name for name in TITLE_COLUMNS if name in self.frame.columns), None)
+
+    def suggest(self, text: str) -> list[str]:
+        """Titles (or ids) of the model's items that come close to a text."""
+        return self._model.suggest(text)
+
+    def features(self, index: int) -> dict[str, JsonValue]:
+        """What is known of an item (1 to N) beside its id, JSON values."""
+        record = self._records.get(index)
+        if record is not None:
+            return record.features
+        row = self._model.frame.row(index - 1, named=True)
+        return {name: _json(value) for name, value in row.items() if name != "item" and value is not None}
+
+    def added(self) -> list[str]:
+        """Ids of the items that the model doesn't have."""
+        return self._added_ids
+
+    @cached_property
+    def frame(self) -> pl.DataFrame:
+        """Features of all items: row r is index r + 1; columns `item` and every feature that any item has."""
+        base = self._model.frame
+        if not self._records:
+            return base
+        changed = sorted(self._records)
+        records = [self._records[index] for index in changed]
+        names = dict.fromkeys([*base.columns[1:], *(name for record in records for name in record.features)])
+        columns = {
+            name: _column([record.features.get(name) for record in records], base.schema.get(name)) for name in names
+        }
+        over = pl.DataFrame({_ROW: changed, "item": [record.id for record in records], **columns})
+        rows = base.with_columns((pl.int_range(pl.len()) + 1).alias(_ROW))
+        kept = rows.filter(~pl.col(_ROW).is_in(over[_ROW].implode()))
+        return pl.concat([kept, over], how="diagonal_relaxed").sort(_ROW).drop(_ROW)
+
+
+def _column(values: Sequence[JsonValue], dtype: pl.DataType | None) -> pl.Series:
+    """JSON values as a column of the catalog's type, or of what most of them are; what doesn't fit is missing."""
+    if dtype is None:
+        dtype = _type_of([value for value in values if value is not None])
+    if isinstance(dtype, pl.List):
+        lists = [None if value is None else value if isinstance(value, list) else [value] for value in values]
+        texts = [None if one is None else [_text(member) for member in one if member is not None] for one in lists]
+        return pl.Series(texts, dtype=pl.List(pl.String)).cast(dtype, strict=False)
+    if dtype == pl.Boolean:
+        return pl.Series([value if isinstance(value, bool) else None for value in values], dtype=pl.Boolean)
+    if dtype.is_numeric():
+        return pl.Series([_number(value) for value in values], dtype=pl.Float64)
+    texts_only = pl.Series([None if value is None else _text(value) for value in values], dtype=pl.String)
+    if isinstance(dtype, pl.Date):
+        return texts_only.str.to_date(strict=False)
+    if isinstance(dtype, pl.Datetime):
+        return texts_only.str.to_datetime(time_unit=dtype.time_unit, time_zone=dtype.time_zone, strict=False)
+    return texts_only
+
+
+def _type_of(values: Sequence[JsonValue]) -> pl.DataType:
+    if any(isinstance(value, list) for value in values):
+        return pl.List(pl.String)
+    if values and all(isinstance(value, bool) for value in values):
+        return pl.Boolean()
+    if values and all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        return pl.Float64()
+    return pl.String()
+
+
+def _text(value: JsonValue) -> str:
+    return value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _number(value: JsonValue) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return float(value)
+    except ValueError:
+        return None
+
+
+def _json(value: object) -> JsonValue:
+    if isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    return [_json(member) for member in value] if isinstance(value, list) else str(value)
+
+
+class KeyIndex:
+    """From the store's item keys to indices of the live catalog: one array, read on when a new key is met.
+
+    Args:
+        store: whose keys.
+        catalog: the catalog's state at the start; `recheck` tells of items that came later.
+    """
+
+    def __init__(self, store: EventStore, catalog: LiveCatalog) -> None:
+        self._store, self._catalog = store, catalog
+        self._lock = threading.Lock()
+        self._table: NDArray[np.int32] = np.zeros(1, dtype=np.int32)
+        self._read(1)
+
+    def lookup(self, keys: Ints) -> NDArray[np.int32]:
+        """(n,) int32 index of each key; 0 for an item that the catalog doesn't have."""
+        if len(keys) == 0:
+            return np.zeros(0, dtype=np.int32)
+        if keys.max() >= len(self._table):
+            self._read(len(self._table))
+        found = self._table[keys]
+        unread = found == _UNREAD
+        if unread.any():  # a key of a slower writer, committed after larger ones
+            self._read(int(keys[unread].min()))
+            found = np.maximum(self._table[keys], 0)
+        return found
+
+    def recheck(self, catalog: LiveCatalog, ids: Sequence[str]) -> None:
+        """Items were added to the catalog: events of theirs count from now on."""
+        with self._lock:
+            self._catalog = catalog
+            keys = self._store.item_keys(ids)
+            self._set(keys[keys > 0], [item for item, key in zip(ids, keys.tolist(), strict=True) if key])
+
+    def _read(self, first: int) -> None:
+        with self._lock:
+            rows = self._store.items_after(first - 1)
+            self._set(np.array([key for key, _ in rows], dtype=np.int64), [item for _, item in rows])
+
+    def _set(self, keys: Ints, ids: Sequence[str]) -> None:
+        if len(keys) == 0:
+            return
+        table, size = self._table, int(keys.max()) + 1
+        if size > len(table):
+            room = max(size, len(table) * 3 // 2)  # so that items which come one by one don't copy it every time
+            table = np.pad(table, (0, room - len(table)), constant_values=_UNREAD)
+        table[keys] = [self._catalog.index(item) for item in ids]
+        self._table = table

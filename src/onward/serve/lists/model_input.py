@@ -1,0 +1,192 @@
+"""What the model is asked: histories from the store or from the request, by the rule that evaluation follows.
+
+Items that the model's catalog doesn't have are left out and counted; everything else counts, trained on or not. Where
+the training data had groups, events of one time form one, and where it kept no duplicates there are none. A model that
+reads times and was trained to be told when the answer is wanted is told; values are given to a model that learned from
+values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import time_ns
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onward.bundle import Bundle
+from onward.data.sequences import Histories, Ints
+from onward.models.sequence import SequenceModel
+from onward.serve.lists.items import KeyIndex, LiveCatalog
+from onward.serve.lists.requests import Request
+from onward.serve.store.protocol import EventStore, StoredHistory
+
+DEEPER = 4
+"""Factor by which more of a history is read where the model knows too little of it."""
+_NO_INTS: Ints = np.zeros(0, dtype=np.int64)
+_NO_VALUES: NDArray[np.float32] = np.zeros(0, dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """One request's history.
+
+    Attributes:
+        items: (n,) int32 indices of the live catalog, oldest first; 0 for an item that it doesn't have.
+        times: (n,) int64 microseconds UTC; empty where none are known.
+        values: (n,) float32, NaN where missing; empty where none are known.
+        actions: (n,) int64 keys of `names`; 0 where an event has none.
+        names: actions by key; of stored events perhaps not all of them yet.
+        whole: whether these are all events of the user.
+        at: microseconds UTC, as of when.
+    """
+
+    items: NDArray[np.int32]
+    times: Ints
+    values: NDArray[np.float32]
+    actions: Ints
+    names: Sequence[str]
+    whole: bool
+    at: int
+
+
+class HistoryReader:
+    """Reads histories for one model.
+
+    Args:
+        limit: newest events read of a user, at most.
+    """
+
+    def __init__(self, bundle: Bundle, store: EventStore, keys: KeyIndex, limit: int) -> None:
+        self._store, self._keys = store, keys
+        self._names: list[str] = [""]
+        data, model = bundle.manifest.data, bundle.model
+        self._timed = model.traits.timed and data.time_min is not None
+        self._told = bundle.manifest.split.request_time == "target"
+        self._valued = model.value_range is not None
+        self._grouped, self._duplicates = data.grouped, data.duplicates
+        self._n_items = len(bundle.catalog)
+        self._limit = self._most = limit
+        if isinstance(model, SequenceModel) and not self._grouped:  # of groups, `max_length` counts each as one step
+            self._limit = min(limit, model.config.max_length)
+
+    def read(self, requests: Sequence[Request], catalog: LiveCatalog) -> list[Given]:
+        """The history of each request."""
+        now = time_ns() // 1000
+        stored: dict[int, StoredHistory] = {}
+        by_moment: dict[int | None, list[int]] = {}
+        for row, request in enumerate(requests):
+            if request.history is None and request.user is not None:
+                by_moment.setdefault(request.at, []).append(row)
+        for before, rows in by_moment.items():
+            users = [requests[row].user or "" for row in rows]
+            if len(rows) == 1:
+                stored[rows[0]] = self._store.history(users[0], self._limit, before)
+            else:
+                stored.update(zip(rows, self._store.histories(users, self._limit, before), strict=True))
+        return [
+            self._stored(request, stored[row], self._limit, now) if row in stored else _typed(request, catalog, now)
+            for row, request in enumerate(requests)
+        ]
+
+    def _stored(self, request: Request, found: StoredHistory, limit: int, now: int) -> Given:
+        """What the store gave when asked for `limit` events; it is asked for more where too few are of known items."""
+        items, times, values, actions = self._keys.lookup(found.items), found.times, found.values, found.actions
+        whole = len(items) < limit
+        if self._duplicates in ("first", "last"):
+            kept = _distinct(items, times, actions, self._duplicates)
+            items, times, values, actions = items[kept], times[kept], values[kept], actions[kept]
+        if not whole and limit < self._most and np.count_nonzero(self._readable(items)) < self._limit:
+            limit = min(self._most, DEEPER * limit)
+            return self._stored(request, self._store.history(request.user or "", limit, request.at), limit, now)
+        return Given(items, times, values, actions, self._names, whole, now if request.at is None else request.at)
+
+    def _readable(self, items: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """(n,) bool: items that the model's catalog has."""
+        return (items > 0) & (items <= self._n_items)
+
+    def seen(self, request: Request, given: Given, since: int | None, actions: Sequence[str]) -> NDArray[np.int32]:
+        """Indices of the items that a request's user has seen, of the whole history; some more than once, and 0s.
+
+        Args:
+            since: only events at or after this time, microseconds UTC.
+            actions: only events of these; all where empty.
+        """
+        stored = request.user is not None and request.history is None
+        if stored and not given.whole and (since is None or given.times[0] >= since):
+            return self._keys.lookup(self._store.seen(request.user or "", since, actions or None, request.at))
+        if since is None and not actions:
+            return given.items
+        kept = np.ones(len(given.items), dtype=np.bool_)
+        if since is not None and len(given.times):
+            kept &= given.times >= since
+        if actions:
+            kept &= np.isin(given.actions, self._action_keys(given, actions))
+        return given.items[kept]
+
+    def _action_keys(self, given: Given, actions: Sequence[str]) -> list[int]:
+        if given.names is self._names and given.actions.max(initial=0) >= len(self._names):
+            self._names[:] = self._store.action_names()
+        return [key for key, name in enumerate(given.names) if key and name in actions]
+
+    def histories(self, given: Sequence[Given]) -> tuple[Histories, Ints]:
+        """What the model is asked, and (B,) int64 events left out because the model has no such item."""
+        items = given[0].items if len(given) == 1 else np.concatenate([one.items for one in given])
+        ends = np.cumsum([len(one.items) for one in given], dtype=np.int64)
+        starts = np.zeros_like(ends)
+        starts[1:] = ends[:-1]
+        columns: dict[str, NDArray[np.generic]] = {"item": items, **self._columns(given)}
+        at = np.array([one.at for one in given], dtype=np.int64) if self._timed and self._told else None
+        known = self._readable(items)
+        if known.all():
+            return Histories(columns, starts, ends, self._n_items, at), np.zeros(len(given), dtype=np.int64)
+        before = np.concatenate([[0], np.cumsum(known)])
+        columns = {name: column[known] for name, column in columns.items()}
+        unknown = (ends - starts) - (before[ends] - before[starts])
+        return Histories(columns, before[starts], before[ends], self._n_items, at), unknown
+
+    def _columns(self, given: Sequence[Given]) -> dict[str, NDArray[np.generic]]:
+        """The columns beside the items that this model reads."""
+        columns: dict[str, NDArray[np.generic]] = {}
+        times = [_or(one.times, len(one.items), one.at) for one in given] if self._timed or self._grouped else []
+        if self._timed:
+            columns["time"] = np.concatenate(times)
+        if self._valued:
+            columns["value"] = np.concatenate([_or(one.values, len(one.items), np.nan) for one in given])
+        if self._grouped:
+            columns["group"] = np.concatenate([_runs(one) for one in times])
+        return columns
+
+
+def _typed(request: Request, catalog: LiveCatalog, now: int) -> Given:
+    """The history that comes with a request. Times count where every event has one."""
+    history = request.history or ()
+    items = np.array([catalog.index(one.item) for one in history], dtype=np.int32)
+    known = [one.time for one in history if one.time is not None]
+    times = np.array(known, dtype=np.int64) if len(known) == len(history) else _NO_INTS
+    names = ["", *dict.fromkeys(one.action for one in history if one.action)]
+    actions = np.array([names.index(one.action or "") for one in history], dtype=np.int64)
+    if len(times):
+        order = np.argsort(times, kind="stable")
+        items, times, actions = items[order], times[order], actions[order]
+    return Given(items, times, _NO_VALUES, actions, names, True, now if request.at is None else request.at)
+
+
+def _distinct(items: NDArray[np.int32], times: Ints, actions: Ints, which: str) -> Ints:
+    """Places of the first or last of the events that have one item, time and action."""
+    rows = np.stack([items, times, actions], axis=1)
+    if which == "last":
+        kept = len(rows) - 1 - np.unique(rows[::-1], axis=0, return_index=True)[1]
+    else:
+        kept = np.unique(rows, axis=0, return_index=True)[1]
+    return np.sort(kept)
+
+
+def _or(column: NDArray[np.generic], size: int, filling: float) -> NDArray[np.generic]:
+    return column if len(column) == size else np.full(size, filling, dtype=column.dtype)
+
+
+def _runs(times: NDArray[np.generic]) -> NDArray[np.int32]:
+    """(n,) int32 number of each event's group: events of one time are one."""
+    return np.cumsum(np.diff(times, prepend=times[:1]) != 0).astype(np.int32)

@@ -1,0 +1,167 @@
+"""Scores and states of a loaded model, by torch or by ONNX Runtime, whichever is faster here.
+
+Legend: B requests, V items, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from time import process_time
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from onward.bundle import ENCODER, Bundle
+from onward.data.sequences import Histories, Ints
+from onward.errors import MissingExtraError
+from onward.models.base import Bools
+from onward.models.sequence import ItemVectors, SequenceModel
+from onward.serve.lists.onnx import OnnxEncoder
+from onward.serve.lists.remembered import RememberedStates
+
+PROBE = ((1, 50), (8, 50))
+"""(rows, steps) on which torch and ONNX Runtime are compared."""
+PROBE_RUNS = 20
+TYPICAL_EVENTS = 50
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Milliseconds of one history of 50 events, by torch and by ONNX Runtime (None where it can't)."""
+
+    torch: float
+    onnx: float | None
+
+
+class Scorer:
+    """A model's answers as arrays.
+
+    Args:
+        onnx: whether the bundle's graph may be used.
+
+    Attributes:
+        speed: what was measured; None for a model without an encoder.
+        table, bias: (V + 1, D) item vectors and (V + 1,) what is added to their products with states, of a model that
+            has states.
+
+    Raises FormatError for a graph that differs from the weights.
+    """
+
+    def __init__(self, bundle: Bundle, onnx: bool = True) -> None:
+        self.model = bundle.model
+        self.trained: Bools = bundle.model.items.candidates
+        self.speed: Speed | None = None
+        self._encoder: OnnxEncoder | None = None
+        self._remembered: RememberedStates | None = None
+        self.table, self.bias = torch.zeros(0), torch.zeros(0)
+        if isinstance(self.model, SequenceModel):
+            table = self.model.input if self.model.output is None else self.model.output
+            assert isinstance(table, ItemVectors)
+            self.table = table.weight.detach()
+            self.bias = self.model.output_bias.detach()
+            self._choose(bundle, self.model, onnx)
+            if not (self.model.traits.timed or self.model.value_range or bundle.manifest.data.grouped):
+                config = self.model.config
+                self._remembered = RememberedStates(self._encode, config.max_length, config.width)
+
+    def _choose(self, bundle: Bundle, model: SequenceModel, onnx: bool) -> None:
+        by_torch = _measure(model.last_states, model)
+        self.speed = Speed(by_torch[0], None)
+        if not onnx or not (bundle.path / ENCODER).is_file():
+            return
+        try:
+            encoder = OnnxEncoder((bundle.path / ENCODER).read_bytes(), model, torch.get_num_threads())
+        except MissingExtraError:  # the graph is an offer
+            return
+        encoder.check()
+        by_onnx = _measure(encoder.states, model)
+        self.speed = Speed(by_torch[0], by_onnx[0])
+        if sum(by_onnx) < sum(by_torch):
+            self._encoder = encoder
+
+    @property
+    def uses_onnx(self) -> bool:
+        """Whether ONNX Runtime computes the states."""
+        return self._encoder is not None
+
+    @property
+    def has_states(self) -> bool:
+        """Whether scores are products of states and item vectors."""
+        return isinstance(self.model, SequenceModel)
+
+    def known(self, histories: Histories) -> Bools:
+        """(B,) bool: histories with an item that was seen in training; of the others the model knows nothing."""
+        if len(histories) == 1:  # a lone request feels every array that is made
+            items = histories.item[histories.start[0] : histories.end[0]]
+            return np.array([self.trained[items].any()])
+        _, positions = histories.positions()
+        before = np.concatenate([[0], np.cumsum(self.trained[histories.item[positions]])])
+        ends = np.cumsum(histories.lengths)
+        known: Bools = before[ends] > before[ends - histories.lengths]
+        return known
+
+    def typical(self, n: int) -> Histories:
+        """Histories of up to 50 items drawn by popularity, the same at every call."""
+        counts, rng = self.model.items.train_counts[1:], np.random.default_rng(0)
+        drawn = rng.choice(len(counts), (n, TYPICAL_EVENTS), p=counts / counts.sum()) + 1
+        lengths = rng.integers(1, TYPICAL_EVENTS + 1, n)
+        lists = [row[:length].tolist() for row, length in zip(drawn, lengths, strict=True)]
+        return Histories.from_lists(lists, len(counts))
+
+    def states(self, histories: Histories) -> Tensor:
+        """(B, D) float32 states of known histories, of a model that has them; those asked for lately are remembered."""
+        return self._encode(histories) if self._remembered is None else self._remembered.states(histories)
+
+    def _encode(self, histories: Histories) -> Tensor:
+        if self._encoder is not None:
+            return torch.from_numpy(self._encoder.states(histories))
+        assert isinstance(self.model, SequenceModel)
+        return self.model.last_states(histories)
+
+    def of_states(self, states: Tensor) -> Tensor:
+        """(B, V + 1) float32 scores of states."""
+        return F.linear(states, self.table, self.bias)
+
+    def scores(self, histories: Histories) -> Tensor:
+        """(B, V + 1) float32 scores of known histories."""
+        if self.has_states:
+            return self.of_states(self.states(histories))
+        return self.model.score_histories(histories)
+
+    def scores_of(self, histories: Histories, items: Ints) -> NDArray[np.float32]:
+        """(B, n) float32 scores of some items, (n,) indices, after known histories."""
+        chosen = torch.from_numpy(items)
+        if self.has_states:
+            found = F.linear(self._encode(histories), self.table[chosen], self.bias[chosen])
+        else:
+            found = self.model.score_histories(histories)[:, chosen]
+        return found.numpy()
+
+    def cosines(self, item: int) -> Tensor:
+        """(V + 1,) float32 cosine of one item's vector with each, of a model that has states."""
+        cosines: Tensor = (self.table @ self.table[item]) / (self._norms * self._norms[item]).clamp(min=1e-12)
+        return cosines
+
+    @cached_property
+    def _norms(self) -> Tensor:
+        norms: Tensor = torch.linalg.vector_norm(self.table, dim=1)
+        return norms
+
+
+def _measure(states: Callable[[Histories], object], model: SequenceModel) -> list[float]:
+    """Milliseconds of processor time for each shape of PROBE, of one call once warm."""
+    taken = []
+    for rows, steps in PROBE:
+        rng = np.random.default_rng(0)
+        histories = Histories.from_lists(rng.integers(1, model.items.n + 1, (rows, steps)).tolist(), model.items.n)
+        states(histories)
+        started = process_time()
+        for _ in range(PROBE_RUNS):
+            states(histories)
+        taken.append((process_time() - started) / PROBE_RUNS * 1e3)
+    return taken

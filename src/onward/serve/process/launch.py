@@ -1,0 +1,93 @@
+"""Starting a server: an address to listen on, keys where they are needed, and which model serves first."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from onward.errors import ConfigError
+from onward.manifest import bundle_folder
+from onward.serve.models.deploy import ALIVE
+from onward.serve.store.protocol import EventStore
+
+PORTS = 50
+"""Ports that are tried, from the one asked for, until one is free."""
+BACKLOG = 2_048
+"""Connections that wait to be accepted."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a server listens."""
+
+    listening: socket.socket
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        """What to open."""
+        shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        return f"http://[{shown}]:{self.port}" if ":" in shown else f"http://{shown}:{self.port}"
+
+
+def listen(host: str, port: int) -> Address:
+    """Listen on a port, or on the next free one. Raises ConfigError when there is none, or no such address."""
+    try:
+        family, _, _, _, found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise ConfigError(f"can't listen on '{host}': {error.strerror}", "for example --host 127.0.0.1") from None
+    for tried in range(port, port + PORTS if port else 1):
+        try:
+            listening = socket.create_server((str(found[0]), tried), family=family, backlog=BACKLOG)
+        except PermissionError:
+            raise ConfigError(f"port {tried} needs more rights than this user has", "take one above 1023") from None
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise ConfigError(f"can't listen on '{host}': {error.strerror}", "--host 127.0.0.1") from None
+            continue
+        return Address(listening, str(found[0]), listening.getsockname()[1])
+    raise ConfigError(f"ports {port} to {port + PORTS - 1} of '{host}' are all taken", "give another --port")
+
+
+def require_keys(host: str, store: EventStore) -> int:
+    """How many keys are good; without one, only loopback may be listened on. Raises ConfigError."""
+    good = sum(record.revoked is None for record in store.key_records())
+    if not good and not ipaddress.ip_address(host).is_loopback:
+        raise ConfigError(
+            f"listening on {host} lets other machines in, and the store has no key",
+            "make one first: onward keys create NAME --role admin; or listen on 127.0.0.1",
+        )
+    return good
+
+
+def model_name(model: Path) -> str:
+    """The name of a bundle or run folder; a run's model has the run's name. Raises FormatError when it is neither."""
+    folder = bundle_folder(model).resolve()
+    return folder.parent.name if folder.name == "model" and folder.parent.name else folder.name
+
+
+def settle(store: EventStore, name: str | None) -> str:
+    """Make the model of the command line the one that serves, where nothing speaks against it; returns a note.
+
+    Where other workers are serving on this store already, their model stays. Raises ConfigError without any model.
+    """
+    now = store.deployment()
+    if name is None:
+        if now.active is None:
+            raise ConfigError("which model? the store names none", "onward serve MODEL")
+        return ""
+    if now.active == name:
+        return ""
+    alive = [one for one in store.workers(time.time_ns() // 1000 - int(ALIVE * 1e6)) if one.state != "draining"]
+    if now.active is not None and alive:
+        return f"other servers on this store serve '{now.active}', so this one does; activate '{name}' to change all"
+    if now.target is not None:
+        store.withdraw("the server was started again")
+    store.propose(name)
+    store.flip(now.generation)
+    return f"the store said '{now.active}' before; it is kept for a rollback" if now.active is not None else ""

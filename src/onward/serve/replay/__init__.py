@@ -1,0 +1,1 @@
+"""A log through a running server, against offline evaluation."""
