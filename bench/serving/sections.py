@@ -52,7 +52,7 @@ def _facts(material: Material) -> dict:
 
 
 def _warm(server: Watched, material: Material) -> None:
-    fixed_rate(server, [lists(material.users, 100)], SHORT)
+    fixed_rate(server, [lists(material.users, 400)], SHORT)
 
 
 def measure_bare(plan: Plan) -> dict:
