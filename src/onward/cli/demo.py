@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 import sys
 import time
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
+
+from onward.cli.demo_show import Show
 
 if TYPE_CHECKING:
     from onward.evaluate.compare import Comparison
@@ -50,7 +51,7 @@ def demo(
 
     Example: onward demo -o demo
     """
-    show = Show()
+    show = Show(STEPS)
     _get_and_prepare(show, out / "dataset")
     _audit(show, out / "dataset")
     settings = _settings(out / "train.toml", QUICK_EPOCHS if quick else EPOCHS)
@@ -60,44 +61,6 @@ def demo(
     _recommend(show, out / "time/sasrec")
     _serve(show, out)
     _next(show, out, report)
-
-
-class Show:
-    """What the demo prints: numbered steps with the time, commands, text."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-
-        self.console = Console(highlight=False)
-        self.started = time.monotonic()
-        self.step = 0
-
-    def title(self, text: str) -> None:
-        """Begin the next step."""
-        from rich.rule import Rule
-
-        self.step += 1
-        minutes, seconds = divmod(int(time.monotonic() - self.started), 60)
-        self.console.print()
-        self.console.print(
-            Rule(f"[bold]{self.step} of {STEPS}  {text}[/]  [dim]{minutes}:{seconds:02d}[/]", align="left")
-        )
-
-    def text(self, text: str) -> None:
-        """A line for people."""
-        self.console.print(text, markup=False)
-
-    def command(self, arguments: Sequence[str | Path], program: str = "$ onward") -> None:
-        """Show a command as it would be typed."""
-        typed = shlex.join(str(part) for part in arguments)
-        self.console.print(f"{program} {typed}", style="cyan", markup=False, soft_wrap=True)
-
-    def run(self, arguments: Sequence[str | Path]) -> None:
-        """Show a command and run it, output and all."""
-        from onward.cli.main import app
-
-        self.command(arguments)
-        app([str(part) for part in arguments], result_action="return_value")
 
 
 def _get_and_prepare(show: Show, dataset: Path) -> None:

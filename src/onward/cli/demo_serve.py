@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from onward.errors import OnwardError
 
 if TYPE_CHECKING:
-    from onward.cli.demo import Show
+    from onward.cli.demo_show import Show
     from onward.client import Client, RankedList
 
 T = TypeVar("T")

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from onward.serve.store.database import Reader, Row, Transaction, pack
-from onward.serve.store.protocol import FUTURE_LIMIT, Clicks, ClickThrough
+from onward.serve.store.values import FUTURE_LIMIT, Clicks, ClickThrough
 
 
 def attribute(transaction: Transaction, requests: Iterable[str], window: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from onward.serve.store.protocol import FUTURE_LIMIT
+from onward.serve.store.values import FUTURE_LIMIT
 
 
 class Clock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onward.errors import ConflictError
 from onward.serve.store.database import Reader, Transaction
-from onward.serve.store.protocol import Deployment, Worker
+from onward.serve.store.values import Deployment, Worker
 
 
 def read_deployment(reader: Reader) -> Deployment:

@@ -13,8 +13,8 @@ from pydantic import JsonValue
 from onward.files import atomic_folder
 from onward.serve.store.database import Reader, Row, counter, pack
 from onward.serve.store.histories import read_since
-from onward.serve.store.protocol import ItemRecord
 from onward.serve.store.run_items import read_items
+from onward.serve.store.values import ItemRecord
 
 Kind = pl.DataType | type[pl.DataType]
 Schema = dict[str, Kind]

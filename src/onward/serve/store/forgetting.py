@@ -10,8 +10,8 @@ from onward.errors import ConfigError, FormatError
 from onward.manifest import BundleManifest
 from onward.serve.store.attribution import remove_lists
 from onward.serve.store.database import Reader, Transaction
-from onward.serve.store.protocol import ID_DAYS, Copy
 from onward.serve.store.tombstones import Tombstones
+from onward.serve.store.values import ID_DAYS, Copy
 
 _DAY = 86_400_000_000
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from onward.data.sequences import Ints
 from onward.serve.store.database import Reader, pack
-from onward.serve.store.protocol import StoredEvent, StoredHistory
+from onward.serve.store.values import StoredEvent, StoredHistory
 
 _END = 2**62
 _RECORD = np.dtype([("time", ">i8"), ("seq", ">i8"), ("item", ">u4"), ("action", ">u2"), ("valued", ">u2")])

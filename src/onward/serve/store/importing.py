@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from onward.data.dataset import Dataset
-from onward.serve.store.protocol import Event, EventStore, Outcome
+from onward.serve.store.protocol import EventStore
+from onward.serve.store.values import Event, Outcome
 
 CHUNK = 5_000
 """Events in a commit."""

@@ -12,8 +12,8 @@ from onward.serve.settings import ImpressionsConfig
 from onward.serve.store.attribution import attribute
 from onward.serve.store.database import Transaction, advance, pack
 from onward.serve.store.ingest import text_problem
-from onward.serve.store.protocol import MAX_ID_BYTES, Impression
 from onward.serve.store.tombstones import Tombstones
+from onward.serve.store.values import MAX_ID_BYTES, Impression
 
 FLUSHED = 2_000
 """Lists written with one commit, at most."""

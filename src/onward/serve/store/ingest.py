@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from onward.serve.store.attribution import attribute
 from onward.serve.store.database import Reader, Row, Transaction, advance, pack
-from onward.serve.store.protocol import FUTURE_LIMIT, MAX_ID_BYTES, Event, Outcome
 from onward.serve.store.tombstones import Tombstones
+from onward.serve.store.values import FUTURE_LIMIT, MAX_ID_BYTES, Event, Outcome
 
 _EARLIEST = -(2**61)
 _CACHED_KEYS = 200_000

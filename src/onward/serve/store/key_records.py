@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onward.errors import ConflictError
 from onward.serve.store.database import Reader, Transaction, advance
-from onward.serve.store.protocol import KeyRecord
+from onward.serve.store.values import KeyRecord
 
 
 def add_key(transaction: Transaction, record: KeyRecord) -> None:

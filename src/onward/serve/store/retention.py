@@ -7,8 +7,8 @@ from functools import partial
 
 from onward.serve.store.attribution import remove_lists
 from onward.serve.store.database import Reader, Row, Transaction, pack
-from onward.serve.store.protocol import ID_DAYS, Retained
 from onward.serve.store.tombstones import Tombstones
+from onward.serve.store.values import ID_DAYS, Retained
 
 PIECE = 2_000
 """Rows removed in one transaction."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from onward.errors import DataError
 from onward.serve.store.database import Reader, Row, Transaction, advance, counter, pack
-from onward.serve.store.protocol import ItemRecord
+from onward.serve.store.values import ItemRecord
 
 _COLUMNS = "SELECT id, features, deleted FROM catalog"
 _UPSERT = """

@@ -17,7 +17,10 @@ from onward.serve.store.database import Database, Transaction, counter
 from onward.serve.store.housekeeping import Housekeeper, take_turn
 from onward.serve.store.impressions import ImpressionLog, record_shown
 from onward.serve.store.ingest import Ingest, read_keys
-from onward.serve.store.protocol import (
+from onward.serve.store.stats import read_stats
+from onward.serve.store.tables import prepare_tables
+from onward.serve.store.tombstones import Tombstones
+from onward.serve.store.values import (
     Clicks,
     Copy,
     Deployment,
@@ -33,9 +36,6 @@ from onward.serve.store.protocol import (
     StoreStats,
     Worker,
 )
-from onward.serve.store.stats import read_stats
-from onward.serve.store.tables import prepare_tables
-from onward.serve.store.tombstones import Tombstones
 from onward.serve.store.writer import Writer
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from onward.serve.store.database import Database, counter
-from onward.serve.store.protocol import StoreStats
 from onward.serve.store.tables import VERSION
+from onward.serve.store.values import StoreStats
 
 _COUNTED = ("events", "users", "items", "impressions", "shown", "clicks", "tombstones")
 

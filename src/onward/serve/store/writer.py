@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from onward.errors import StoreError
 from onward.serve.store.database import Database, Transaction
-from onward.serve.store.protocol import Event, Outcome
+from onward.serve.store.values import Event, Outcome
 
 T = TypeVar("T")
 GROUP_EVENTS = 4_000
