@@ -32,6 +32,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement")
     parser.add_argument("--users", type=int, default=2_000, help="users whose events are in the store")
     parser.add_argument("--connections", type=int, default=16, help="of wrk")
+    parser.add_argument("--workers", type=int, default=1, help="of the server")
     parser.add_argument("--soak", type=float, default=0.0, help="minutes under load, section soak")
     parser.add_argument("--soak-rate", type=float, default=500.0, help="lists a second of the soak")
     parser.add_argument("--million-events", type=int, default=2_000_000, help="that the million items are trained on")

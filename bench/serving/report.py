@@ -41,7 +41,7 @@ def write() -> int:
     lines = [
         "# Serving",
         "",
-        "Written by `python bench/serve.py`. Real servers with one worker, a SQLite store, keys and rules; the load "
+        "Written by `python bench/serve.py`. Real servers, a SQLite store, keys and rules; the load "
         "comes from the same machine: wrk where it is as much as gets answered, `serving/open_loop.py` where the rate "
         "is fixed (Poisson, latencies from when a request was due).",
         "",
@@ -101,8 +101,8 @@ def _measured(section: dict) -> str:
         "model" in section
     ) else ""  # fmt: skip
     return (
-        f"({what}{section['measured']} UTC, {machine['cores']} cores of {machine['cpu']}, load average "
-        f"{machine['load']:.1f} at the end)"
+        f"({what}{section.get('workers', 1)} worker(s); {section['measured']} UTC, "
+        f"{machine['cores']} cores of {machine['cpu']}, load average {machine['load']:.1f} at the end)"
     )
 
 

@@ -44,7 +44,8 @@ class Plan:
         folder = FOLDER / "servers" / str(self.servers)
         self.servers += 1
         text = settings + (RULES.format(deny=material.items[:3]) if rules else "")
-        return onward(folder, material.bundle, material.fresh_store(folder), text, keys, forgetful)
+        store = material.fresh_store(folder)
+        return onward(folder, material.bundle, store, text, keys, forgetful, self.given.workers)
 
 
 def _facts(material: Material) -> dict:
@@ -193,7 +194,8 @@ def measure(name: str, plan: Plan) -> dict:
     """One section, with when and on what it was measured."""
     started = time.time()
     found = _MEASURE[name](plan)
-    return {**found, "measured": time.strftime("%Y-%m-%d %H:%M", time.gmtime(started)), "machine": machine()}
+    when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(started))
+    return {**found, "workers": plan.given.workers, "measured": when, "machine": machine()}
 
 
 def machine() -> dict:

@@ -67,17 +67,28 @@ class Watched:
             self.process.kill()
             self.process.wait()
 
+    def _processes(self) -> list[int]:
+        """It, and the workers that it has started."""
+        own = self.process.pid
+        children = Path(f"/proc/{own}/task/{own}/children").read_text().split()
+        return [own, *map(int, children)]
+
     def cpu_seconds(self) -> float:
-        """Processor time so far."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
+        """Processor time so far, of all its processes."""
+        ticks = 0
+        for process in self._processes():
+            fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / TICKS
 
     def memory_mib(self) -> float:
-        """Resident memory."""
-        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS"):
-                return int(line.split()[1]) / 1024
-        return 0.0
+        """Resident memory of the largest of its processes."""
+        found = 0.0
+        for process in self._processes():
+            for line in Path(f"/proc/{process}/status").read_text().splitlines():
+                if line.startswith("VmRSS"):
+                    found = max(found, int(line.split()[1]) / 1024)
+        return found
 
     def logged(self, event: str) -> dict[str, str]:
         """The fields of the first line of the log with an event; empty without one."""
@@ -96,9 +107,7 @@ def bare() -> Watched:
     return watched
 
 
-def onward(
-    folder: Path, model: Path, store: Path, settings: str, keys: bool = True, forgetful: bool = False
-) -> Watched:
+def onward(folder: Path, model: Path, store: Path, settings: str, keys: bool, forgetful: bool, workers: int) -> Watched:
     """`onward serve`, ready; `folder` gets its log and settings."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "serve.toml").write_text(settings)
@@ -107,6 +116,7 @@ def onward(
         made = run("keys", "create", "bench", "--role", "write", "--store", str(store), "--json")
         key = json.loads(made)["key"]
     words = ["serve", str(model), "--json", "--port", "0", "--store", str(store), "--no-page"]
+    words += ["--workers", str(workers)]
     started = time.perf_counter()
     with (folder / "log.txt").open("wb") as log:
         process = subprocess.Popen(
