@@ -10,6 +10,20 @@
         rejected.parquet               rows that couldn't be used: file, row, reason, value
         events/offsets.npy             (U + 1,) int64
         events/item.npy ...            one flat array a column, opened memory-mapped
+        events/feature.NAME.npy        the same of a feature of the event
+        features/NAME.parquet          `value`: what the codes of such a feature mean, where it is coded
+        links.parquet                  user row, friend row, weight; where there are links
+
+In file names, NAME is percent-encoded. A feature of the event is stored by its kind:
+
+=========================  ========  =========================================================================
+kind                       array     meaning
+=========================  ========  =========================================================================
+number                     float32   NaN where missing
+time                       int64     microseconds UTC; MISSING_TIME where missing
+category, categories,      int32     0 where missing; code c is row c - 1 of `Dataset.event_values(name)`
+text, vector
+=========================  ========  =========================================================================
 """
 
 from __future__ import annotations
@@ -19,6 +33,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
 import numpy as np
 import polars as pl
@@ -27,10 +42,17 @@ from pydantic import ConfigDict
 from onward.config import Config, read_toml
 from onward.data.catalog import Catalog
 from onward.data.sequences import Histories
-from onward.errors import FormatError
+from onward.errors import ConfigError, FormatError, unknown
 
 FORMAT = "onward.dataset/1"
 SEGMENT = Path("segments/000000")
+FEATURE = "feature."
+"""What the names of event features start with among the columns of histories: `feature.price`."""
+CODED = ("category", "categories", "text", "vector")
+"""Kinds of event features that are stored as codes into a table of their different values."""
+MISSING_TIME = int(np.iinfo(np.int64).min)
+"""An event feature of kind `time` without a value."""
+_NAME_BYTES = 180
 
 
 class Manifest(Config):
@@ -85,6 +107,12 @@ class Manifest(Config):
     """Feature column of items.parquet -> number, text, category, categories, time or vector."""
     user_features: dict[str, str] = {}
     """The same of users.parquet."""
+    event_features: dict[str, str] = {}
+    """Feature of the event -> kind; its array is the column `feature.NAME`."""
+    known_at_request: list[str] = []
+    """Event features known when a recommendation is asked for, so of the event to predict too: device, place..."""
+    links: int = 0
+    """Rows of links.parquet."""
     decisions: list[str] = []
     """What was found or decided while preparing, in sentences for people."""
     files: dict[str, str]
@@ -107,7 +135,8 @@ class Dataset:
     def histories(self) -> Histories:
         """All users' histories; row u is user u."""
         events = self.segment / "events"
-        columns = {name: np.load(events / f"{name}.npy", mmap_mode="r") for name in self.manifest.columns}
+        names = self.manifest.columns
+        columns = {name: np.load(events / f"{file_name(name)}.npy", mmap_mode="r") for name in names}
         offsets = np.load(events / "offsets.npy")
         return Histories(columns, offsets[:-1], offsets[1:], self.manifest.items)
 
@@ -120,6 +149,37 @@ class Dataset:
     def users(self) -> pl.DataFrame:
         """Column `user` and features; row u is user u."""
         return pl.read_parquet(self.segment / "users.parquet")
+
+    def event_values(self, name: str) -> pl.Series:
+        """The different values of a coded event feature; code c of its array is row c - 1, and 0 is missing.
+
+        String (category, text) or List(String) (categories) in byte order; List(Float32), all of one width, for
+        vectors, by first use.
+
+        Raises:
+            ConfigError: no such event feature, or one that isn't coded (number, time).
+        """
+        kind = self.manifest.event_features.get(name)
+        if kind not in CODED:
+            coded = [one for one, its in self.manifest.event_features.items() if its in CODED]
+            raise ConfigError(unknown("coded event feature", name, coded))
+        return pl.read_parquet(self.segment / "features" / f"{file_name(name)}.parquet")["value"]
+
+    @cached_property
+    def links(self) -> pl.DataFrame | None:
+        """Who is linked to whom: `user` and `friend` (Int32 rows of `users`), `weight` (Float32, above 0).
+
+        Sorted by user, then friend; each pair once, as given: a link and its way back are two rows. None without links.
+        """
+        return pl.read_parquet(self.segment / "links.parquet") if self.manifest.links else None
+
+
+def file_name(column: str) -> str:
+    """A column's name as a file's, percent-encoded; a very long one is cut and ends in a hash of the whole."""
+    quoted = quote(column, safe="")
+    if len(quoted) <= _NAME_BYTES:
+        return quoted
+    return f"{quoted[:_NAME_BYTES]}~{hashlib.sha256(column.encode()).hexdigest()[:16]}"
 
 
 def open_dataset(path: str | Path) -> Dataset:
