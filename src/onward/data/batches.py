@@ -8,8 +8,10 @@ Shapes: B rows, N steps of all rows together, M members of all steps, T targets.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,6 +44,12 @@ class Batch:
         target_weights: (T,) float32; the targets of one step sum to 1.
         target_values: (T,) float32 values of the targets (NaN where missing), or None.
         view: the same rows augmented, to be contrasted with this batch; None when they aren't.
+        features: column -> (M, ...) what is read of each member beside its item (`Histories.inputs`).
+        opens: (O,) int64 rows whose first step is a target too, after nothing: `target_steps` N + o is the o-th of
+            them. None where no row's is.
+        following: column -> (N + O, ...) what was known of the event that followed when it was asked for
+            (`Histories.known`), after each step and at the start of the rows that `opens` names.
+        about: column -> (B, ...) what is known of each row as a whole (`Histories.about`).
     """
 
     lengths: Tensor
@@ -55,12 +63,23 @@ class Batch:
     target_weights: Tensor
     target_values: Tensor | None
     view: Batch | None = None
+    features: Mapping[str, Tensor] = field(default_factory=dict)
+    opens: Tensor | None = None
+    following: Mapping[str, Tensor] = field(default_factory=dict)
+    about: Mapping[str, Tensor] = field(default_factory=dict)
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
         if self.items.device == device:
             return self
-        return replace(self, **{name: column.to(device) for name, column in vars(self).items() if column is not None})
+        moved: dict[str, Any] = {
+            name: {key: one.to(device) for key, one in column.items()}
+            if isinstance(column, dict)
+            else column.to(device)
+            for name, column in vars(self).items()
+            if column is not None
+        }
+        return replace(self, **moved)
 
     def at_targets(self, states_ND: Tensor) -> Tensor:
         """(N, D) states of all steps to the (T, D) states that predict the targets."""
@@ -85,14 +104,15 @@ class Steps:
 
     Args:
         request_time: whether training batches tell when each target came.
+        opens: whether the first step of a history is a target too, after nothing.
 
     Attributes:
         start, end: (B,) int64 first and one-past-last step of each history.
         bounds: (S + 1,) int64 position of each step's first member, or None when steps are positions.
     """
 
-    def __init__(self, histories: Histories, request_time: RequestTime = "none") -> None:
-        self.histories, self.request_time = histories, request_time
+    def __init__(self, histories: Histories, request_time: RequestTime = "none", opens: bool = False) -> None:
+        self.histories, self.request_time, self.opens = histories, request_time, opens
         self.bounds: Ints | None = None
         self.start, self.end = histories.start, histories.end
         if "group" in histories.columns:
@@ -114,13 +134,15 @@ class Steps:
         All but the first are targets, each after the step before it; with `prefix` the last alone.
         """
         at = self.time_of(last) if self.request_time == "target" else None
+        following, opens = ranges(first, last) + 1, self._opening(first, last, prefix)
         if prefix:
-            return self._batch(first, last, last, np.cumsum(last - first) - 1, at)
-        return self._batch(first, last, ranges(first, last) + 1, None, at)
+            return self._batch(first, last, last, np.cumsum(last - first) - 1, at, following, opens)
+        return self._batch(first, last, following, None, at, following, opens)
 
     def cloze(self, first: Ints, last: Ints) -> Batch:
         """Windows of steps `first` to `last`, both included; all are input, and each step's members its targets."""
-        return self._batch(first, last + 1, ranges(first, last + 1), None, None)
+        steps = ranges(first, last + 1)
+        return self._batch(first, last + 1, steps, None, None, steps, self._opening(first, last))
 
     def rows(self, first: Ints, last: Ints, least: int) -> AugmentedRows:
         """Windows of steps `first` to `last`, both included, to be augmented; steps are events."""
@@ -154,12 +176,28 @@ class Steps:
         time = self.histories.time
         if time is None:
             return None
-        first = steps if self.bounds is None else self.bounds[steps]
-        return time[np.minimum(first, len(time) - 1)]
+        return time[np.minimum(self._first(steps), len(time) - 1)]
 
-    def _batch(self, start: Ints, end: Ints, asked: Ints, after: Ints | None, at: Ints | None) -> Batch:
-        """The members of the steps `asked` are targets; step i of them comes after input step `after[i]`, or i."""
+    def _batch(
+        self,
+        start: Ints,
+        end: Ints,
+        asked: Ints,
+        after: Ints | None,
+        at: Ints | None,
+        following: Ints = _NONE,
+        opens: Ints | None = None,
+    ) -> Batch:
+        """The members of the steps `asked` are targets; step i of them comes after input step `after[i]`, or i.
+
+        `following`: (N,) the step that each input step's state is to predict, whether or not it is asked for. `opens`:
+        rows whose first step is asked for as well.
+        """
         steps = ranges(start, end)
+        if opens is not None:
+            after = np.arange(len(steps)) if after is None else after
+            after = np.concatenate([after, len(steps) + np.arange(len(opens))])
+            asked, following = np.concatenate([asked, start[opens]]), np.concatenate([following, start[opens]])
         items, bags = self._members(steps)
         targets, owners = self._targets(asked)
         sizes = np.bincount(owners, minlength=len(asked))
@@ -177,7 +215,43 @@ class Steps:
             target_steps=None if every_step else torch.from_numpy(owners if after is None else after[owners]),
             target_weights=_tensor(1.0 / sizes[owners], np.float32),
             target_values=None if value is None else _tensor(value[targets], np.float32),
+            features={name: self._column(name, items) for name in self.histories.inputs},
+            opens=None if opens is None else torch.from_numpy(opens),
+            following={name: self._column(name, self._first(following)) for name in self.histories.known},
+            about=self._about(start) if len(asked) else {},
         )
+
+    def _first(self, steps: Ints) -> Ints:
+        """(n,) int64 position of the first member of some steps."""
+        return steps if self.bounds is None else self.bounds[steps]
+
+    def _column(self, name: str, positions: Ints) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(self.histories.read(name, positions)))
+
+    def _about(self, start: Ints) -> dict[str, Tensor]:
+        if not self.histories.about:
+            return {}
+        owner = self._owner(start)
+        return {name: torch.from_numpy(values[owner]) for name, values in self.histories.about.items()}
+
+    def _opening(self, first: Ints, last: Ints, prefix: bool = False) -> Ints | None:
+        """(O,) int64 windows that begin with their history; of rows that are prefixes the shortest of each history."""
+        if not self.opens:
+            return None
+        begins = first == self.start[self._owner(first)]
+        return np.flatnonzero(begins & (last == first + 1) if prefix else begins)
+
+    def _owner(self, steps: Ints) -> Ints:
+        """(n,) int64 the history that each step lies in."""
+        order, start = self._by_start
+        owner: Ints = order[np.searchsorted(start, steps, side="right") - 1]
+        return owner
+
+    @cached_property
+    def _by_start(self) -> tuple[Ints, Ints]:
+        """(B,) histories in order of their first steps, an empty one before the one that begins there; these steps."""
+        order = np.lexsort((self.end, self.start))
+        return order, self.start[order]
 
     def _members(self, steps: Ints) -> tuple[Ints, Tensor | None]:
         """Positions of all members of some steps, and where each step begins among them."""
@@ -219,6 +293,7 @@ class TrainingBatches:
         cloze: each step is its own target, for a model that hides steps itself.
         augmentation: what is done to the rows of a batch; steps are events, and there are no values.
         views: it is done to a second view of the batch instead (`Batch.view`).
+        opens: as in `Steps`.
     """
 
     def __init__(
@@ -232,8 +307,9 @@ class TrainingBatches:
         cloze: bool = False,
         augmentation: Augmentation | None = None,
         views: bool = False,
+        opens: bool = False,
     ) -> None:
-        self.steps = Steps(histories, request_time)
+        self.steps = Steps(histories, request_time, opens)
         self.max_length, self.augmentation, self.views = max_length, augmentation, views
         self.tokens, self.seed, self.prefix, self.cloze = tokens, seed, windows == "prefix", cloze
         self.first, self.last = cut_windows(self.steps.start, self.steps.end, max_length, windows)

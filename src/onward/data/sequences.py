@@ -7,7 +7,7 @@ clicks, so that training, evaluation and serving agree on what a history is.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,10 @@ class Histories:
         start, end: (B,) int64 positions.
         n_items: the largest item index.
         at: (B,) int64, the time of each request in microseconds UTC, or None.
+        inputs: names of further columns that a model reads of every event of a history.
+        known: names of columns that are known when a recommendation is asked for, of the event that follows too.
+        about: name -> (B, ...) array, what is known of each history as a whole: of its user, and of its request.
+        lookups: name of a coded column -> (codes, ...) array: row c is what code c stands for to the model.
     """
 
     columns: Mapping[str, NDArray[np.generic]]
@@ -36,6 +40,10 @@ class Histories:
     end: Ints
     n_items: int
     at: Ints | None = None
+    inputs: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
+    about: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
+    lookups: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         sizes = {name: len(column) for name, column in self.columns.items()}
@@ -71,7 +79,31 @@ class Histories:
 
     def select(self, rows: slice | NDArray[np.generic]) -> Histories:
         """These histories only (a slice, indices or a mask); no event is copied."""
-        return replace(self, start=self.start[rows], end=self.end[rows], at=None if self.at is None else self.at[rows])
+        return replace(
+            self,
+            start=self.start[rows],
+            end=self.end[rows],
+            at=None if self.at is None else self.at[rows],
+            about={name: values[rows] for name, values in self.about.items()},
+        )
+
+    def read(self, name: str, positions: Ints) -> NDArray[np.generic]:
+        """(n, ...) what a column holds at some positions; of a coded one what its codes stand for."""
+        values = self.columns[name][positions]
+        return self.lookups[name][values] if name in self.lookups else values
+
+    def asked(self, rows: Ints, start: Ints, end: Ints, following: Ints, at: Ints | None = None) -> Histories:
+        """Requests: what is known in front of some events, (R,) positions `following` that themselves aren't.
+
+        Args:
+            rows: (R,) int64 the history that each request is of. start, end: (R,) int64 positions of what it knows.
+            at: (R,) int64 microseconds UTC, or None.
+
+        Of the events that follow, what is known when a recommendation is asked for is all that is read.
+        """
+        about = {name: values[rows] for name, values in self.about.items()}
+        about |= {name: self.read(name, following) for name in self.known}
+        return replace(self, start=start, end=end, at=at, about=about)
 
     def newest(self, limit: int) -> Histories:
         """The last `limit` events of each history."""

@@ -34,4 +34,6 @@ def known_only(histories: Histories, n_items: int) -> Histories:
     known = histories.item <= n_items
     before = np.concatenate([[0], np.cumsum(known)])
     columns = {name: column[known] for name, column in histories.columns.items()}
-    return Histories(columns, before[histories.start], before[histories.end], n_items, histories.at)
+    return replace(
+        histories, columns=columns, start=before[histories.start], end=before[histories.end], n_items=n_items
+    )
