@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from threadpoolctl import threadpool_info
 
-from onward.threads import team
+from onward.threads import keep_to_threads, team
 
 
 @pytest.fixture(autouse=True)
@@ -54,3 +56,18 @@ def test_an_error_of_any_part_is_raised_and_threads_come_back(failing: int) -> N
     with pytest.raises(ValueError, match=f"part {failing}"), team(2) as threads:
         threads.map(work, range(8))
     assert torch.get_num_threads() == 4
+
+
+def test_pytorchs_number_holds_in_a_new_thread_once_it_was_asked_for() -> None:
+    def openmp() -> list[int]:
+        return [one["num_threads"] for one in threadpool_info() if one["internal_api"] == "openmp"]
+
+    def asked() -> list[int]:
+        keep_to_threads()
+        return openmp()
+
+    torch.set_num_threads(7)
+    with ThreadPoolExecutor(1) as new:
+        assert 7 not in new.submit(openmp).result()
+    with ThreadPoolExecutor(1) as new:
+        assert 7 in new.submit(asked).result()

@@ -78,3 +78,12 @@ def _set_threads(count: int) -> None:
     """Setting it, even to the same number, makes oneDNN forget the kernels that it has built: a millisecond's work."""
     if torch.get_num_threads() != count:
         torch.set_num_threads(count)
+
+
+def keep_to_threads() -> None:
+    """Make PyTorch's number of threads hold in the calling thread; cheap, so that it can be called at every entrance.
+
+    OpenMP keeps a number for each thread. Until PyTorch was asked for its own in a new one, matrix products there take
+    every core, and leave threads behind that spin between two of them.
+    """
+    torch.get_num_threads()

@@ -30,6 +30,7 @@ from onward.serve.lists.similar import similar_items
 from onward.serve.models.folder import LoadedModel
 from onward.serve.settings import ServeConfig
 from onward.serve.store.protocol import EventStore
+from onward.threads import keep_to_threads
 
 __all__ = ["Answer", "Engine", "HistoryItem", "ItemFacts", "Overloaded", "Ranked", "Reason", "Request", "Rules"]
 
@@ -112,6 +113,7 @@ class Engine:
         Raises ConfigError for rules that can't be used, StoreError when the store can't be read.
         """
         started = perf_counter()
+        keep_to_threads()
         book = self._current()
         plans = [book.plan(request.rules) for request in requests]
         given = self._reader.read(requests, book.catalog)
@@ -202,6 +204,7 @@ class Engine:
 
         Raises ConfigError for an item that no catalog has.
         """
+        keep_to_threads()
         book = self._current()
         index = book.catalog.index(item)
         if index == 0:
