@@ -114,8 +114,9 @@ def test_a_group_is_one_step_and_its_targets_are_a_set() -> None:
     assert prefix.items.tolist() == batch.items.tolist()
     assert list(zip(prefix.target_steps.tolist(), prefix.targets.tolist(), strict=True)) == [(1, 4), (1, 5), (2, 7)]
     assert prefix.target_weights.tolist() == [0.5, 0.5, 1]
-    states = torch.arange(3.0)[:, None]
-    assert prefix.at_targets(states).tolist() == [[1], [1], [2]]
+    asked, owners = prefix.asked()
+    assert asked is not None and owners is not None
+    assert (asked.tolist(), owners.tolist()) == ([1, 2], [0, 0, 1])
 
 
 @pytest.mark.parametrize("grouped", [False, True])

@@ -22,17 +22,37 @@ def _problem(n: int = 7, width: int = 5, items: int = 11) -> tuple[torch.Tensor,
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 7, 1024])
-def test_chunked_softmax_equals_the_plain_one_in_value_and_gradients(
-    chunk: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(losses, "CHUNK_ROWS", chunk)
+def test_chunked_softmax_equals_the_plain_one_in_value_and_gradients(chunk: int) -> None:
     states, table, bias, targets, weights = _problem()
     plain = F.cross_entropy(states @ table.T + bias, targets, reduction="none")
     plain = (plain * weights).sum() / weights.sum()
     expected = torch.autograd.grad(plain, (states, table, bias))
-    chunked = losses.full_softmax(states, table, bias, targets, weights)
+    chunked = losses.full_softmax(states, table, bias, targets, weights, chunk_rows=chunk)
     torch.testing.assert_close(chunked, plain)
     torch.testing.assert_close(torch.autograd.grad(3 * chunked, (states, table, bias)), tuple(3 * g for g in expected))
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 4, 1024])
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("mixed", [False, True])
+def test_softmax_of_shared_states_and_of_mixtures_equals_the_plain_one(chunk: int, shared: bool, mixed: bool) -> None:
+    states, table, bias, targets, weights = _problem()
+    owners = torch.tensor([0, 0, 0, 2, 3, 3, 6]) if shared else None  # three states predict nothing
+    generator = torch.Generator().manual_seed(4)
+    gate = torch.randn(7, generator=generator, dtype=torch.float64, requires_grad=True)
+    copied = torch.rand(7, generator=generator, dtype=torch.float64, requires_grad=True)
+    log_copied = torch.where(torch.arange(7) == 4, -torch.inf, copied.log())  # one target can't come from elsewhere
+    mixture = (F.logsigmoid(gate), F.logsigmoid(-gate) + log_copied) if mixed else None
+    inputs = (states, table, bias, gate, copied) if mixed else (states, table, bias)
+
+    each = states if owners is None else states[owners]
+    chosen = (each @ table.T + bias).softmax(1)[torch.arange(7), targets]
+    plain = (gate.sigmoid() * chosen + (1 - gate.sigmoid()) * log_copied.exp()) if mixed else chosen
+    wanted = -(plain.log() * weights).sum() / weights.sum()
+    loss = losses.full_softmax(states, table, bias, targets, weights, chunk_rows=chunk, owners=owners, copied=mixture)
+    torch.testing.assert_close(loss, wanted)
+    expected = torch.autograd.grad(wanted, inputs)
+    torch.testing.assert_close(torch.autograd.grad(3 * loss, inputs), tuple(3 * grad for grad in expected))
 
 
 def test_softmax_in_bfloat16_stays_close() -> None:

@@ -81,9 +81,13 @@ class Batch:
         }
         return replace(self, **moved)
 
-    def at_targets(self, states_ND: Tensor) -> Tensor:
-        """(N, D) states of all steps to the (T, D) states that predict the targets."""
-        return states_ND if self.target_steps is None else states_ND.index_select(0, self.target_steps)
+    def asked(self) -> tuple[Tensor | None, Tensor | None]:
+        """(S,) int64 the distinct steps that targets follow, None for every step; and (T,) int64 which of them each
+        target follows, None where each follows one of its own."""
+        if self.target_steps is None:
+            return None, None
+        steps, owners = torch.unique_consecutive(self.target_steps, return_inverse=True)
+        return steps, None if len(steps) == len(owners) else owners
 
     def targets_at(self, chosen_N: Tensor) -> Batch:
         """The same inputs with the targets of some steps only; `chosen_N` is (N,) bool."""

@@ -73,7 +73,8 @@ class BERT4Rec(SASRec):
         inputs_ND = self._vectors(batch).where(~hidden_N[:, None], self._mask(batch))
         states_ND = rows.flat(self.encode(rows.padded(inputs_ND), rows))
         hidden = batch.targets_at(hidden_N)
-        return self._loss_at(hidden.at_targets(states_ND), hidden)
+        asked, owners = hidden.asked()
+        return self._loss_at(states_ND if asked is None else states_ND[asked], hidden, owners)
 
     def answer_states(self, batch: Batch, places: Tensor) -> Tensor:
         """(n, D) for each step the state at a mask after its row."""

@@ -1,7 +1,7 @@
 """Losses as pure functions.
 
-Shapes: N predictions, D width, V items, K negatives shared by all predictions. Weights are (N,) float32; every
-loss is the weighted mean over predictions, a scalar.
+Shapes: N predictions, S states, T targets, D width, V items. Weights are float32; every loss is the weighted mean over
+predictions, a scalar.
 """
 
 from __future__ import annotations
@@ -23,23 +23,37 @@ def full_softmax(
     weights: Tensor,
     precision: torch.dtype = torch.float32,
     chunk_rows: int = CHUNK_ROWS,
+    owners: Tensor | None = None,
+    copied: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
-    """Cross-entropy over the whole catalog, without ever holding (N, V) logits.
+    """Cross-entropy over the whole catalog, without ever holding (S, V) logits.
 
     Args:
-        states: (N, D). table: (V, D). bias: (V,). targets: (N,) int64 rows of the table. weights: (N,).
+        states: (S, D). table: (V, D). bias: (V,). targets: (T,) int64 rows of the table. weights: (T,).
         precision: of the logits and their matrix products; sums over chunks and all gradients given back keep the
             precision of the arguments.
         chunk_rows: rows whose logits are held at once.
+        owners: (T,) int64, ascending: the state that each target follows; None where S = T and each has its own. All
+            targets of a state (a basket) share its logits.
+        copied: for a mixture of the softmax with another distribution, two (T,) tensors: the log-probability of the
+            softmax being asked, and that of the target coming from the other one, -inf where it can't. The loss is
+            then -log(exp(first) softmax(target) + exp(second)).
     """
     if states.shape[1] != table.shape[1]:
         raise ValueError(f"states are {states.shape[1]} wide and the item table is {table.shape[1]}")
-    loss: Tensor = _ChunkedSoftmax.apply(states, table, bias, targets, weights, precision, chunk_rows)  # type: ignore[no-untyped-call]
+    asked, other = (None, None) if copied is None else copied
+    loss: Tensor = _ChunkedSoftmax.apply(  # type: ignore[no-untyped-call]
+        states, table, bias, asked, other, targets, weights, owners, precision, chunk_rows
+    )
     return loss
 
 
 class _ChunkedSoftmax(torch.autograd.Function):
-    """The gradient is made in the forward pass, chunk by chunk, since it needs the same probabilities as the loss."""
+    """The gradient is made in the forward pass, chunk by chunk, since it needs the same probabilities as the loss.
+
+    With another distribution mixed in, the gradient by a state's logits is that of the softmax alone times the
+    posterior probability that the target came from the softmax, which is known as soon as its logits are.
+    """
 
     @staticmethod
     def forward(
@@ -47,17 +61,19 @@ class _ChunkedSoftmax(torch.autograd.Function):
         states: Tensor,
         table: Tensor,
         bias: Tensor,
+        asked: Tensor | None,
+        other: Tensor | None,
         targets: Tensor,
         weights: Tensor,
+        owners: Tensor | None,
         precision: torch.dtype,
         chunk_rows: int,
     ) -> Tensor:
         precision = precision if states.dtype == torch.float32 else states.dtype
-        scale = weights / weights.sum()
+        weights = weights / weights.sum()
+        scale = weights.clone()  # (T,) weight of each target's softmax in the gradient
         low_states, low_table, low_bias = states.to(precision), table.to(precision), bias.to(precision)
-        # a bias is one more column of the table whose state is 1: its gradient comes out of the same product
-        low_weighted = torch.cat([states * scale[:, None], scale[:, None]], 1).to(precision).T.contiguous()
-        at_target, grad_states = torch.empty_like(scale), torch.empty_like(states)
+        log_target, grad_states = torch.empty_like(scale), torch.empty_like(states)
         grad_output = states.new_zeros(table.shape[1] + 1, len(table))
         buffers = low_states.new_empty(2, min(chunk_rows, len(states)), len(table))
         for first in range(0, len(states), chunk_rows):
@@ -66,22 +82,44 @@ class _ChunkedSoftmax(torch.autograd.Function):
             logits, probabilities = buffers[0, : len(state)], buffers[1, : len(state)]
             torch.addmm(low_bias, state, low_table.T, out=logits)
             torch.softmax(logits, 1, out=probabilities)
-            at_target[rows] = probabilities.gather(1, targets[rows, None]).squeeze(1)
-            grad_states[rows] = probabilities @ low_table
-            grad_output += low_weighted[:, rows] @ probabilities
-        loss = -(at_target.log() * scale).sum()
+            mine, place = _targets_of(rows, len(state), owners, states.device)
+            log_target[mine] = probabilities[place, targets[mine]].to(scale.dtype).log()
+            if asked is not None and other is not None:
+                from_softmax = asked[mine] + log_target[mine]
+                log_target[mine] = torch.logaddexp(from_softmax, other[mine])
+                scale[mine] *= (from_softmax - log_target[mine]).exp()
+            row_scale = scale[mine] if owners is None else scale.new_zeros(len(state)).index_add_(0, place, scale[mine])
+            torch.mul(probabilities @ low_table, row_scale[:, None], out=grad_states[rows])
+            grad_output += _weighted(states[rows], row_scale, precision) @ probabilities
+        loss = -(log_target * weights).sum()
         # the gradient by the logits is the probabilities less one at the target; subtracted in the same rounding, so
         # that a target of probability one gives no gradient
-        grad_states = (grad_states - low_table[targets]) * scale[:, None]
-        grad_output.index_add_(1, targets, low_weighted.to(states.dtype), alpha=-1)
+        every = torch.arange(len(states), device=states.device) if owners is None else owners
+        grad_states.index_add_(0, every, low_table[targets] * scale[:, None], alpha=-1)
+        at_targets = _weighted(states[every], scale, precision)
+        grad_output.index_add_(1, targets, at_targets.to(states.dtype), alpha=-1)
         grad_table, grad_bias = grad_output[:-1].T.contiguous(), grad_output[-1].contiguous()
-        ctx.save_for_backward(grad_states, grad_table, grad_bias)
+        mixed = (None, None) if asked is None else (-scale, scale - weights)
+        ctx.save_for_backward(grad_states, grad_table, grad_bias, *mixed)
         return loss
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
-        grad_states, grad_table, grad_bias = ctx.saved_tensors
-        return grad_states * grad_output, grad_table * grad_output, grad_bias * grad_output, None, None, None, None
+        gradients = (None if grad is None else grad * grad_output for grad in ctx.saved_tensors)
+        return *gradients, None, None, None, None, None
+
+
+def _targets_of(rows: slice, size: int, owners: Tensor | None, device: torch.device) -> tuple[slice, Tensor]:
+    """Which targets belong to a chunk of `size` states, and the row of the chunk that each of them follows."""
+    if owners is None:
+        return rows, torch.arange(size, device=device)
+    begin, end = torch.searchsorted(owners, owners.new_tensor([rows.start, rows.start + size])).tolist()
+    return slice(begin, end), owners[begin:end] - rows.start
+
+
+def _weighted(states: Tensor, scale: Tensor, precision: torch.dtype) -> Tensor:
+    """(D + 1, N): states times their weights, and the weights, since a bias is one more column whose state is 1."""
+    return torch.cat([states * scale[:, None], scale[:, None]], 1).to(precision).T.contiguous()
 
 
 def supervised_contrastive(states: Tensor, labels: Tensor, temperature: float) -> Tensor:

@@ -1,6 +1,6 @@
 """The choice of what a sequence model minimises, and its settings.
 
-Legend: T targets, D width, V items, K negatives.
+Legend: S states, T targets, D width, V items, K negatives.
 """
 
 from __future__ import annotations
@@ -71,17 +71,23 @@ def ranking_loss(
     sampler: NegativeSampler,
     config: ObjectiveConfig,
     chunk_rows: int = CHUNK_ROWS,
+    owners: Tensor | None = None,
+    copied: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
     """The configured loss that ranks the target above other items, a scalar.
 
     Args:
-        states: (T, D). targets: (T,) int64 items. weights: (T,).
+        states: (S, D). targets: (T,) int64 items. weights: (T,).
         table: (V + 1, D) item vectors that states are scored against; row 0 is padding. bias: (V + 1,).
         chunk_rows: for `cross_entropy`, rows whose logits are held at once.
+        owners: (T,) int64, ascending: the state that each target follows; None where S = T and each has its own.
+        copied: for `cross_entropy`, what else the targets may come from, as in `full_softmax`.
     """
     if config.loss == "cross_entropy":
         precision = torch.bfloat16 if config.softmax == "bfloat16" else torch.float32
-        return losses.full_softmax(states, table[1:], bias[1:], targets - 1, weights, precision, chunk_rows)
+        wanted = targets - 1
+        return losses.full_softmax(states, table[1:], bias[1:], wanted, weights, precision, chunk_rows, owners, copied)
+    states = states if owners is None else states.index_select(0, owners)
     positive = item_logits(states, targets, table, bias)
     shared = targets if config.negatives_in_batch else None
     negatives = sampler.draw(config.negatives, shared, noise.generator()).to(targets.device)

@@ -1,6 +1,6 @@
 """The sequence model: item input, encoder, head. Every neural recommender is one of these with its own encoder.
 
-Legend: B rows, L longest row, N real steps, D width, V items, T targets, K negatives.
+Legend: B rows, L longest row, N real steps, D width, V items, S steps asked, T targets, K negatives.
 """
 
 from __future__ import annotations
@@ -213,29 +213,29 @@ class SequenceModel(nn.Module, Recommender):
 
     def loss(self, batch: Batch) -> Tensor:
         """The configured loss of a batch, a scalar."""
-        places = batch.target_steps
-        states_TD = self.states(batch) if places is None else self.answer_states(batch, places)
-        loss = self._loss_at(states_TD, batch)
+        asked, owners = batch.asked()
+        states_SD = self.states(batch) if asked is None else self.answer_states(batch, asked)
+        loss = self._loss_at(states_SD, batch, owners)
         if self.config.contrastive > 0:
-            loss = loss + self.config.contrastive * self._contrast(states_TD, batch)
+            loss = loss + self.config.contrastive * self._contrast(states_SD, batch)
         return loss
 
-    def _contrast(self, states_TD: Tensor, batch: Batch) -> Tensor:
+    def _contrast(self, states_SD: Tensor, batch: Batch) -> Tensor:
         """The contrastive term of each row's newest state and that of its second view; steps are events."""
         view = batch if batch.view is None else batch.view
-        states_BD, targets_B = states_TD, batch.targets
+        states_BD, targets_B = states_SD, batch.targets
         if batch.target_steps is None:
             newest_B = batch.lengths.cumsum(0) - 1
-            states_BD, targets_B = states_TD[newest_B], targets_B[newest_B]
+            states_BD, targets_B = states_SD[newest_B], targets_B[newest_B]
         both = torch.cat([states_BD, self.answer_states(view, view.lengths.cumsum(0) - 1)])
         return losses.supervised_contrastive(both, targets_B.repeat(2), self.config.temperature)
 
-    def _loss_at(self, states_TD: Tensor, batch: Batch) -> Tensor:
-        """The configured loss of states that each predict one target of a batch."""
+    def _loss_at(self, states_SD: Tensor, batch: Batch, owners: Tensor | None) -> Tensor:
+        """The configured loss of states and of the targets that follow each of them (`Batch.asked`)."""
         if self.config.loss == "mse":
-            return self._value_loss(states_TD, batch)
+            return self._value_loss(states_SD if owners is None else states_SD[owners], batch)
         wanted, weights, table, bias = batch.targets, batch.target_weights, self._table(), self.output_bias
-        return ranking_loss(states_TD, wanted, weights, table, bias, self.sampler, self.config, self.chunk_rows)
+        return ranking_loss(states_SD, wanted, weights, table, bias, self.sampler, self.config, self.chunk_rows, owners)
 
     def _value_loss(self, states_TD: Tensor, batch: Batch) -> Tensor:
         """How far the interest in each target is from its event's value."""
