@@ -68,6 +68,9 @@ class SplitConfig(Config):
     """`time` only: first instant of validation, microseconds UTC; found from the shares when absent."""
     test_from: int | None = None
     """`time` only: first instant of the test, microseconds UTC; found from the shares when absent."""
+    last_share: float | None = Field(None, gt=0, lt=1)
+    """`last` only: instead of one event, this share of each user's events is the test, the newest, and the same share
+    of those before them the validation."""
     seed: int = Field(0, ge=0)
     """Chooses the held-out users of `users`."""
     refit: bool = False

@@ -42,7 +42,7 @@ def test_every_model_says_what_it_is(name: str) -> None:
     entry = describe_model(name)
     assert entry.about.endswith(".")
     assert entry.kind == ("sequence" if entry.trainable else "static")
-    assert entry.paper or name in ("random", "markov")
+    assert entry.paper or name in ("random", "markov", "global-mean", "user-mean", "item-mean")
     assert all(setting.about for setting in entry.settings)
     assert (entry.cost is not None) == entry.trainable
 

@@ -316,3 +316,48 @@ def test_select_keeps_requests_of_a_mask() -> None:
     chosen = part.select(mask)
     assert as_requests(chosen) == [request for request, kept in zip(as_requests(part), mask, strict=True) if kept]
     assert chosen.request_time == "target"
+
+
+def test_a_share_of_each_users_newest_events_tests_and_that_share_of_those_before_validates() -> None:
+    data = histories([list(range(n)) for n in (20, 5, 4, 7)], grouped=False)
+    made = split(data, SplitConfig(protocol="last", last_share=0.2))
+    # 4 of 20 and 3 of the 16 before; 1 of 7 and 1 of 6; 1 of 5 and none of the 4 before; none of 4
+    assert made.too_short == 2
+    assert made.train_end.tolist() == [13, 25, 29, 34]
+    assert as_requests(made.valid) == [(0, list(range(n)), [n]) for n in (13, 14, 15)] + [
+        (3, list(range(29, 34)), [34])
+    ]
+    assert [(user, wanted) for user, _, wanted in as_requests(made.test)] == [(0, [n]) for n in range(16, 20)] + [
+        (3, [35])
+    ]
+    assert made.test.history_end.tolist() == [16, 17, 18, 19, 35]  # events after the cut are known too
+
+
+def test_under_a_share_the_history_is_strictly_earlier_and_groups_stay_whole() -> None:
+    times = [[0, 1, 2, 3, 4, 5, 5, 5, 6, 6]]
+    plain = split(histories(times, grouped=False), SplitConfig(protocol="last", last_share=0.3))
+    assert [(len(known), wanted) for _, known, wanted in as_requests(plain.test)] == [(5, [7]), (8, [8]), (8, [9])]
+    assert [(len(known), wanted) for _, known, wanted in as_requests(plain.valid)] == [(5, [5]), (5, [6])]
+    grouped = split(histories(times, grouped=True), SplitConfig(protocol="last", last_share=0.3))
+    # the cut moves to the front of the group that it would divide
+    assert [(len(known), wanted) for _, known, wanted in as_requests(grouped.test)] == [(5, [5, 6, 7]), (8, [8, 9])]
+    assert grouped.train_end.tolist() == [4]
+
+
+@given(logs(), st.floats(0.05, 0.95))
+@settings(deadline=None)
+def test_no_shared_event_is_trained_on_and_predicted(data: Histories, share: float) -> None:
+    try:
+        made = split(data, SplitConfig(protocol="last", last_share=share))
+    except DataError:
+        return
+    for part in (made.valid, made.test):
+        assert (part.target_start >= made.train_end[part.user]).all()
+        assert (part.history_end <= part.target_start).all()
+    assert made.valid.target_end.max() <= len(data.item)
+    assert not set(made.valid.target_start) & set(made.test.target_start)
+
+
+def test_a_share_belongs_to_protocol_last() -> None:
+    with pytest.raises(ConfigError, match=r"last_share = 0.2 belongs to protocol 'last'"):
+        split(histories([[1, 2, 3]], grouped=False), SplitConfig(protocol="time", last_share=0.2))

@@ -42,11 +42,11 @@ class Part:
     def requests(self, data: Histories) -> Histories:
         """The histories that are known, and the time of each request where `request_time` gives it."""
         at = data.time[self.target_start] if data.time is not None and self.request_time == "target" else None
-        return replace(data, start=self.history_start, end=self.history_end, at=at)
+        return data.asked(self.user, self.history_start, self.history_end, self.target_start, at)
 
     def targets(self, data: Histories) -> Histories:
         """The events to predict, one window a request."""
-        return replace(data, start=self.target_start, end=self.target_end, at=None)
+        return replace(data, start=self.target_start, end=self.target_end, at=None, about={})
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,14 @@ def split(data: Histories, config: SplitConfig) -> Split:
     """
     if config.refit and config.protocol == "all":
         raise ConfigError("refit has no meaning with protocol 'all'", "leave --refit out")
-    made = {"last": _last, "time": _time, "users": _users, "all": _all}[config.protocol](data, config)
+    if config.last_share is not None and config.protocol != "last":
+        raise ConfigError(
+            f"split.last_share = {config.last_share} belongs to protocol 'last', and this is '{config.protocol}'",
+            "use --protocol last, or leave split.last_share out",
+        )
+    made = {"last": _last if config.last_share is None else _tail, "time": _time, "users": _users, "all": _all}[
+        config.protocol
+    ](data, config)
     return _with_request_time(data, _refit(data, made) if config.refit else made)
 
 
@@ -144,6 +151,41 @@ def _last(data: Histories, config: SplitConfig) -> Split:
     valid = _part(data, user, valid_start, valid_start, valid_end)
     test = _part(data, user, test_start, test_start, test_end)
     return Split(config, train_end, valid, test, int(len(nonempty) - len(user)))
+
+
+def _tail(data: Histories, config: SplitConfig) -> Split:
+    """Each user's newest share of the events tests, and the same share of the events before them validates.
+
+    As under `time`, the history of a request is what happened strictly earlier, events after the cut included.
+    """
+    share = config.last_share or 0.0
+    user = np.flatnonzero(data.lengths > 0)
+    everyone, start = len(user), data.start[user]
+
+    def cut(end: Ints) -> Ints:
+        count = np.floor((end - start) * share + 1e-9).astype(np.int64)  # 0.2 of 5 is one event
+        first, _ = _groups_of(data, np.minimum(end - count, end - 1))
+        return np.where(count > 0, np.maximum(first, start), end)
+
+    test_start = cut(data.end[user])
+    valid_start = cut(np.maximum(test_start, start + 1))
+    long = (start < valid_start) & (valid_start < test_start) & (test_start < data.end[user])
+    user, valid_start, test_start = user[long], valid_start[long], test_start[long]
+    if not len(user):
+        raise DataError(f"no user has enough events for split.last_share = {share}", "use a larger share")
+    train_end = data.end.copy()
+    train_end[user] = valid_start
+    known_until = _runs(data)[0] if data.time is not None else np.arange(len(data.item), dtype=np.int64)
+
+    def part(first: Ints, end: Ints) -> Part:
+        row, chosen = replace(data, start=first, end=end).positions()
+        target_start, target_end = _groups_of(data, chosen)
+        is_first = target_start == chosen  # one request a group
+        row, chosen = row[is_first], chosen[is_first]
+        return _part(data, user[row], known_until[chosen], chosen, target_end[is_first])
+
+    valid, test = part(valid_start, test_start), part(test_start, data.end[user])
+    return Split(config, train_end, valid, test, everyone - len(user))
 
 
 def _time(data: Histories, config: SplitConfig) -> Split:

@@ -199,9 +199,11 @@ def _protocol(bundle: Bundle, setting: _Setting, part: str, options: Options, as
     cuts = {"time": ("valid_from", "test_from"), "users": ("valid_share", "test_share", "seed")}.get(
         config.protocol, ()
     )
+    tail = {} if config.last_share is None else {"last_share": config.last_share}
     return {
         "split": config.protocol,
         **{name: getattr(config, name) for name in cuts},
+        **tail,
         "part": part,
         "refit": config.refit,
         "dataset": setting.dataset.manifest.hash,

@@ -53,6 +53,7 @@ class Traits:
             of a model that isn't causal would see its target in `last` and `all`, were it not hidden.
         cloze: trained to fill in steps that it hides itself, so that it is given whole windows, each step its own
             target.
+        valued: learns from the values of events alone, and takes no training events without them.
     """
 
     trainable: bool = False
@@ -63,6 +64,7 @@ class Traits:
     timed: bool = False
     windows: tuple[Windows, ...] = ("all", "last", "prefix")
     cloze: bool = False
+    valued: bool = False
 
     def resolve_windows(self, asked: Windows | None, model: str) -> Windows:
         """What is asked for, or the default. Raises ConfigError naming the model when it can't be trained like that."""
@@ -161,7 +163,9 @@ class Recommender(ABC):
 
     def interest(self, histories: Histories, items: Ints) -> Tensor:
         """(B,) float32 in [0, 1]: the interest of each history in one item, `items[b]` ((B,) int64 indices)."""
-        raise ConfigError(f"model '{self.name}' only ranks", "train a sequence model with --set model.loss=mse")
+        raise ConfigError(
+            f"model '{self.name}' only ranks", "train a sequence model with --set model.loss=mse, or biased-mf"
+        )
 
     @property
     def parameters_count(self) -> int:
