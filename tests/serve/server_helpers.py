@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Self
 
+import apsw
 import httpx
 
 ONWARD = [
@@ -21,6 +24,14 @@ ONWARD = [
     "-c",
     "from onward.cli.main import main; raise SystemExit(main())",
 ]
+CLOCK = """
+import time
+def shifted(real=time.time_ns):
+    with open({file!r}) as file:
+        return real() + int(file.read()) * 10**9
+time.time_ns, time.time = shifted, lambda: shifted() / 1e9
+"""
+"""What a process runs first whose clock a file sets."""
 LONGEST = 60.0
 """Seconds until a test gives up waiting."""
 
@@ -36,6 +47,7 @@ class Server:
         page: whether the page is served.
         store: URL of a store; by default a file in the folder.
         disk: megabytes of a small disk of its own that the folder becomes, for this process alone.
+        clock: whether `set_clock` may change what time it is for this process (one worker).
     """
 
     def __init__(
@@ -48,6 +60,7 @@ class Server:
         port: int = 0,
         store: str = "",
         disk: float = 0,
+        clock: bool = False,
     ) -> None:
         self.store = folder / "events.db"
         self.log = folder / "log.txt"
@@ -63,6 +76,10 @@ class Server:
         ]
         words += ["--config", str(folder / "serve.toml"), *([] if page else ["--no-page"]), *options]
         command = [*ONWARD, *words]
+        self._clock = folder / "clock"
+        if clock:
+            self.set_clock(0)
+            command = [*ONWARD[:-1], CLOCK.format(file=str(self._clock)) + ONWARD[-1], *words]
         if disk:
             mount = f"mount -t tmpfs -o size={int(disk * 1024)}k tmpfs {folder} && touch {folder}/serve.toml"
             command = ["unshare", "-m", "sh", "-c", f'{mount} && exec "$@"', "sh", *command]
@@ -82,6 +99,23 @@ class Server:
     def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
             self.stop()
+
+    def set_clock(self, seconds: int) -> None:
+        """Set its clock so many seconds ahead of the real one."""
+        new = self._clock.with_suffix(".new")
+        new.write_text(str(seconds), encoding="ascii")
+        new.replace(self._clock)
+
+    def ruin_store(self) -> None:
+        """Overwrite the store's file while it serves, all but the first page, and see that no cache hides it."""
+        with closing(apsw.Connection(str(self.store))) as database:
+            database.set_busy_timeout(round(1_000 * LONGEST))
+            assert database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall() == [(0, 0, 0)]
+            size = self.store.stat().st_size
+            with self.store.open("r+b", buffering=0) as file:
+                file.seek(4_096)
+                file.write(random.Random(0).randbytes(size - 4_096))
+            database.pragma("user_version", 1)  # a change by somebody else: what is cached counts no more
 
     def client(self, key: str | None = None) -> httpx.Client:
         """A plain HTTP client."""

@@ -204,6 +204,24 @@ def test_it_says_why_a_click_failed(
     assert len(titles(page)) == 10
 
 
+def test_it_says_when_the_store_is_away(open_page: Open, shelf: Path, tmp_path: Path) -> None:
+    with Server(tmp_path, shelf / "first", page=True) as server:
+        page = open_page(server.url).page
+        click(page, 1)
+        before = titles(page)
+        server.ruin_store()
+        page.locator("#choose-1").click()
+        page.get_by_role("alert").get_by_text("The event store doesn't answer").wait_for()
+        assert titles(page) == before
+        for path in PAGES:
+            page.goto(server.url + path)
+            assert page.locator("h1").inner_text() == "The event store doesn't answer", path
+            said = page.locator("main").inner_text()
+            assert "the server's log says why" in said
+            assert not any(word in said for word in ("Traceback", "Error", "events.db", "malformed")), path
+            assert page.locator("nav a").count() == 5, path
+
+
 def test_operations_and_switching_models(open_page: Open, site: Server) -> None:
     watched = open_page(f"{site.url}/operations")
     page = watched.page

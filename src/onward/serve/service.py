@@ -34,7 +34,7 @@ from onward.serve.api.replies import (
 )
 from onward.serve.lists.batcher import Batcher
 from onward.serve.lists.requests import Answer, Request
-from onward.serve.models.deploy import ALIVE, Deployer
+from onward.serve.models.deploy import Deployer, alive_workers
 from onward.serve.settings import ServeConfig
 from onward.serve.store.forgetting import bundles_with_user_rows
 from onward.serve.store.protocol import Event, EventStore, Impression, Outcome, Receipt
@@ -144,11 +144,10 @@ class Service:
 
     def models(self) -> ModelsOut:
         """The models here, which of them serves, and the workers."""
-        alive = self.store.workers(time.time_ns() // 1000 - int(ALIVE * 1e6))
         return ModelsOut(
             models=self.deployer.models.names(),
             deployment=DeploymentOut.model_validate(self.store.deployment()),
-            workers=[WorkerOut.model_validate(worker) for worker in alive],
+            workers=[WorkerOut.model_validate(worker) for worker in alive_workers(self.store)],
         )
 
     def receive_model(self, archive: IO[bytes]) -> str:
@@ -160,7 +159,7 @@ class Service:
 
     def exposition(self) -> bytes:
         """All metrics for Prometheus."""
-        return self.metrics.exposition(self.store, self.store.deployment())
+        return self.metrics.exposition(self.store)
 
     def forget(self, user: str) -> Receipt:
         """Remove everything of a user. The receipt names models as they are called here."""

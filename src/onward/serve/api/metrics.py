@@ -12,14 +12,16 @@ import tempfile
 import time
 from bisect import bisect_left
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import BinaryIO
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 
+from onward.errors import StoreError
 from onward.serve.lists.requests import Answer
-from onward.serve.store.protocol import Deployment, Event, EventStore, Outcome
+from onward.serve.store.protocol import Clicks, Deployment, Event, EventStore, Outcome
 
 BUCKETS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 """Upper edges of the histograms, seconds."""
@@ -110,20 +112,27 @@ class Metrics:
         parts = [sum(self._all[first + place :: ROW]) for place in range(WIDTH)]
         return parts[:-1], parts[-1]
 
-    def exposition(self, store: EventStore, deployment: Deployment) -> bytes:
-        """All metrics in Prometheus' text format."""
+    def exposition(self, store: EventStore) -> bytes:
+        """All metrics in Prometheus' text format; without those that the store keeps while it can't be read."""
+        since = time.time_ns() // 1000 - int(CLICK_HOURS * 3_600e6)
+        kept: tuple[Deployment, Clicks] | None = None
+        with suppress(StoreError):  # the very time when somebody looks at the counts
+            kept = store.deployment(), store.click_through(since)
         registry = CollectorRegistry()
-        registry.register(_Collector(self, store, deployment))
+        registry.register(_Collector(self, kept))
         return generate_latest(registry)
 
 
 class _Collector:
-    def __init__(self, metrics: Metrics, store: EventStore, deployment: Deployment) -> None:
-        self._metrics, self._store, self._deployment = metrics, store, deployment
+    def __init__(self, metrics: Metrics, kept: tuple[Deployment, Clicks] | None) -> None:
+        self._metrics, self._kept = metrics, kept
 
-    def collect(self) -> list[CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily]:
+    def collect(self) -> list[Metric]:
         """Everything, as prometheus_client wants it."""
-        return [*self._histograms(), *self._counters(), *self._gauges(), *self._clicks()]
+        store = GaugeMetricFamily("onward_store_up", "1 while the event store can be read.")
+        store.add_metric([], 0 if self._kept is None else 1)
+        counted = [*self._histograms(), *self._counters(), *self._gauges(), store]
+        return counted if self._kept is None else [*counted, *_models(self._kept[0]), *_clicks(self._kept[1])]
 
     def _histograms(self) -> list[HistogramMetricFamily]:
         stages = HistogramMetricFamily(
@@ -172,21 +181,25 @@ class _Collector:
         share = GaugeMetricFamily("onward_fallback_share", "Share of all lists that fell back, since the start.")
         lists = {fallback: self._metrics.value(f"lists:{fallback}") for fallback in FALLBACKS}
         share.add_metric([], 1 - lists["none"] / max(1.0, sum(lists.values())) if any(lists.values()) else 0.0)
-        model = GaugeMetricFamily("onward_model", "1 for the model that serves.", labels=["model"])
-        if self._deployment.active is not None:
-            model.add_metric([self._deployment.active], 1)
-        generation = GaugeMetricFamily("onward_generation", "Generation of the deployment.")
-        generation.add_metric([], self._deployment.generation)
-        return [queue, connections, share, model, generation]
+        return [queue, connections, share]
 
-    def _clicks(self) -> list[GaugeMetricFamily]:
-        found = self._store.click_through(time.time_ns() // 1000 - int(CLICK_HOURS * 3_600e6))
-        families = []
-        for name, said in (("lists", "Lists logged"), ("shown", "Lists shown"), ("clicks", "Clicks on lists")):
-            family = GaugeMetricFamily(f"onward_click_{name}", f"{said}, last 24 hours.", labels=["model"])
-            for model in found.models:
-                family.add_metric([model.model], getattr(model, name))
-            families.append(family)
-        unattributed = GaugeMetricFamily("onward_clicks_unattributed", "Clicks on no logged list, last 24 hours.")
-        unattributed.add_metric([], found.unattributed)
-        return [*families, unattributed]
+
+def _models(deployment: Deployment) -> list[GaugeMetricFamily]:
+    model = GaugeMetricFamily("onward_model", "1 for the model that serves.", labels=["model"])
+    if deployment.active is not None:
+        model.add_metric([deployment.active], 1)
+    generation = GaugeMetricFamily("onward_generation", "Generation of the deployment.")
+    generation.add_metric([], deployment.generation)
+    return [model, generation]
+
+
+def _clicks(found: Clicks) -> list[GaugeMetricFamily]:
+    families = []
+    for name, said in (("lists", "Lists logged"), ("shown", "Lists shown"), ("clicks", "Clicks on lists")):
+        family = GaugeMetricFamily(f"onward_click_{name}", f"{said}, last 24 hours.", labels=["model"])
+        for model in found.models:
+            family.add_metric([model.model], getattr(model, name))
+        families.append(family)
+    unattributed = GaugeMetricFamily("onward_clicks_unattributed", "Clicks on no logged list, last 24 hours.")
+    unattributed.add_metric([], found.unattributed)
+    return [*families, unattributed]

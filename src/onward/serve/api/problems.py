@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
 import pydantic_core
+import structlog
 from pydantic import ValidationError
 
 from onward.errors import (
@@ -24,6 +26,10 @@ from onward.serve.api.schemas import Wire
 MEDIA_TYPE = b"application/problem+json"
 SHOWN_ERRORS = 20
 """Fields that a 422 names, at most."""
+SAID_AGAIN = 60.0
+"""Seconds after which the log repeats what is wrong with the store."""
+
+log = structlog.get_logger("onward.serve")
 
 
 class FieldError(Wire):
@@ -136,6 +142,7 @@ def to_api_error(error: Exception) -> ApiError | None:
     if isinstance(error, Overloaded):
         return ApiError(503, "overloaded", "too many requests are waiting; try again", retry_after=error.retry_after)
     if isinstance(error, StoreError):
+        _store_trouble.log(error)
         return ApiError(503, "store", "the event store can't be used now; try again", retry_after=1.0)
     if isinstance(error, OutputError):  # its message names a path
         return ApiError(503, "output", "the server can't write what was sent; its disk may be full", retry_after=60.0)
@@ -146,6 +153,22 @@ def to_api_error(error: Exception) -> ApiError | None:
     if isinstance(error, MissingExtraError):
         return ApiError(501, error.code, said(error))
     return None
+
+
+class _StoreTrouble:
+    """Tells the operator what an answer doesn't: once, and again every minute while it lasts."""
+
+    def __init__(self) -> None:
+        self._message, self._until = "", 0.0
+
+    def log(self, error: StoreError) -> None:
+        now = time.monotonic()
+        if error.message != self._message or now > self._until:
+            self._message, self._until = error.message, now + SAID_AGAIN
+            log.error("store", problem=error.message, advice=error.hint)
+
+
+_store_trouble = _StoreTrouble()
 
 
 def said(error: OnwardError) -> str:

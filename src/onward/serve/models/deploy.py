@@ -21,7 +21,7 @@ import structlog
 from onward.errors import ConflictError, OnwardError, StoreError
 from onward.serve.api.problems import ApiError
 from onward.serve.lists.requests import Answer, Request
-from onward.serve.store.protocol import Deployment, EventStore
+from onward.serve.store.protocol import FUTURE_LIMIT, Deployment, EventStore, Worker
 
 if TYPE_CHECKING:
     from onward.serve.lists.engine import Engine
@@ -40,6 +40,12 @@ ABANDONED = 2 * PATIENCE
 """A target so many seconds old lost the worker that was to flip it, and is withdrawn."""
 
 log = structlog.get_logger("onward.serve")
+
+
+def alive_workers(store: EventStore) -> list[Worker]:
+    """Workers that announced something lately; not those that did in the future, before the clock was set back."""
+    now = time.time_ns() // 1000
+    return [worker for worker in store.workers(now - int(ALIVE * 1e6)) if worker.time <= now + FUTURE_LIMIT]
 
 
 class NotReady(ApiError):  # noqa: N818 - a state, not a fault
@@ -147,7 +153,7 @@ class Deployer:
             if now.target != name:
                 raise ApiError(422, "refused", f"model '{name}' was refused: {now.reason or 'it was withdrawn'}")
             late = self._late(name)
-            if not late or (time.monotonic() > until and name in self._engines):
+            if name in self._engines and (not late or time.monotonic() > until):
                 log.info("model switched", model=name, late=len(late))
                 return self._store.flip(before.generation)
             if time.monotonic() > until:
@@ -170,7 +176,7 @@ class Deployer:
         return engine
 
     def _late(self, name: str) -> list[str]:
-        alive = self._store.workers(time.time_ns() // 1000 - int(ALIVE * 1e6))
+        alive = alive_workers(self._store)
         return [worker.id for worker in alive if worker.target != name and worker.state != "draining"]
 
     def _watch(self) -> None:

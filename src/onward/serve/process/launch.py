@@ -5,13 +5,12 @@ from __future__ import annotations
 import errno
 import ipaddress
 import socket
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from onward.errors import ConfigError
 from onward.manifest import bundle_folder
-from onward.serve.models.deploy import ALIVE
+from onward.serve.models.deploy import alive_workers
 from onward.serve.store.protocol import EventStore
 
 PORTS = 50
@@ -83,7 +82,7 @@ def settle(store: EventStore, name: str | None) -> str:
         return ""
     if now.active == name:
         return ""
-    alive = [one for one in store.workers(time.time_ns() // 1000 - int(ALIVE * 1e6)) if one.state != "draining"]
+    alive = [one for one in alive_workers(store) if one.state != "draining"]
     if now.active is not None and alive:
         return f"other servers on this store serve '{now.active}', so this one does; activate '{name}' to change all"
     if now.target is not None:

@@ -271,13 +271,15 @@ TITLES = {
     422: "That can't be done",
     503: "Not ready to answer",
 }
+STORE_AWAY = ("The event store doesn't answer", "Nothing can be read or stored now; the server's log says why.")
 
 
 def _trouble(request: Request, error: ApiError) -> Response:
-    detail = f"{error.detail[:1].upper()}{error.detail[1:]}."
-    problem = {"title": TITLES.get(error.status, "That didn't work"), "detail": detail, "hint": ""}
-    if error.retry_after is not None:
-        problem["hint"] = "Try again in a moment."
+    title, detail = TITLES.get(error.status, "That didn't work"), f"{error.detail[:1].upper()}{error.detail[1:]}."
+    if error.code == "store":
+        title, detail = STORE_AWAY
+    waits = error.retry_after is not None and "try again" not in detail
+    problem = {"title": title, "detail": detail, "hint": "Try again in a moment." if waits else ""}
     template = "trouble" if is_fragment(request) else "error"
     frame = Frame(problem["title"], viewer=getattr(request.state, "viewer", None))
     response = page(Browser(request), template, frame, {"problem": problem}, error.status)
