@@ -51,7 +51,7 @@ def test_softmax_of_shared_states_and_of_mixtures_equals_the_plain_one(chunk: in
     wanted = -(plain.log() * weights).sum() / weights.sum()
     loss = losses.full_softmax(states, table, bias, targets, weights, chunk_rows=chunk, owners=owners, copied=mixture)
     torch.testing.assert_close(loss, wanted)
-    expected = torch.autograd.grad(wanted, inputs)
+    expected = torch.autograd.grad(wanted, inputs, retain_graph=True)
     torch.testing.assert_close(torch.autograd.grad(3 * loss, inputs), tuple(3 * grad for grad in expected))
 
 
