@@ -43,6 +43,24 @@ def prepare(
     group_ties: Annotated[bool, Parameter(help="Events of one user at one time form a group.", negative="")] = False,
     items: Annotated[list[Path] | None, Parameter(help="Table of item features.", negative="")] = None,
     users: Annotated[list[Path] | None, Parameter(help="Table of user features.", negative="")] = None,
+    features: Annotated[
+        str | None,
+        Parameter(
+            help="features.toml: kinds of columns, what is known when a recommendation is asked for, what to leave "
+            "out; 'none' keeps no further column of the log. [default: kinds are inferred]"
+        ),
+    ] = None,
+    item_vectors: Annotated[
+        list[str] | None,
+        Parameter(
+            help="NAME=FILE.npy or NAME=FILE.npy:IDS: vectors of items, rows as in the item table or as in IDS, a "
+            "text file of item ids.",
+            negative="",
+        ),
+    ] = None,
+    links: Annotated[
+        list[Path] | None, Parameter(help="Table of links: user, friend and, where there is one, weight.", negative="")
+    ] = None,
     query: Annotated[str | None, Parameter(help="SQL, where the input is a SQLite file.")] = None,
     time_unit: Annotated[
         Literal["s", "ms", "us", "ns", "min", "h", "d"] | None,
@@ -64,7 +82,8 @@ def prepare(
     """Turn an event table into a dataset folder that everything else reads.
 
     Columns are found by their usual names (user_id, item_id, timestamp, rating...) or named; what was decided is
-    printed. Rows that can't be used are written to rejected.parquet with the reason; nothing is dropped in silence.
+    printed. Further columns of the log become features of its events. Rows that can't be used are written to
+    rejected.parquet with the reason; nothing is dropped in silence.
 
     Example: onward prepare events.csv -o dataset --user customer --item sku --time ts --items products.csv
     """
@@ -85,6 +104,9 @@ def prepare(
             group_ties=group_ties,
             items=items,
             users=users,
+            features=features,
+            item_vectors=item_vectors or (),
+            links=links,
             query=query,
             time_unit=time_unit,
             duplicates=duplicates,

@@ -17,7 +17,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from onward.data.columns import Columns, ColumnWriter, open_columns, rows_of
-from onward.data.ingest import NO_GROUP
+from onward.data.dataset import FEATURE
+from onward.data.features.codes import NO_CODE
 
 BUCKET_EVENTS = 16_000_000
 """Events sorted at once, about; one user's events always together."""
@@ -48,7 +49,8 @@ def arrange(events: Columns, groups: Groups, duplicates: Duplicates) -> Arranged
     """Sort the events of some users, number their groups, leave out duplicates where the policy says so.
 
     Args:
-        events: flat columns in input order: user, item (int32), and time, action, value, group where there are.
+        events: flat columns in input order: user, item (int32), and time, action, value, group and features where
+            there are.
     """
     order, unsorted_rows = _time_order(events)
     if groups == "basket":
@@ -84,7 +86,7 @@ def _by_basket(events: Columns) -> tuple[Columns, NDArray[np.int64]]:
     """
     rows = np.arange(len(events["user"]))
     basket = events["group"].astype(np.int64)
-    basket = np.where(basket == NO_GROUP, int(NO_GROUP) + 1 + rows, basket)  # without one: a basket of its own
+    basket = np.where(basket == NO_CODE, int(NO_CODE) + 1 + rows, basket)  # without one: a basket of its own
     frame = pl.DataFrame({"user": events["user"], "basket": basket, "row": rows})
     events = {**events, "group": frame.select(pl.col("row").min().over("user", "basket"))["row"].to_numpy()}
     keys = [rows, events["group"]]
@@ -133,13 +135,15 @@ def buckets(folder: Path, users: NDArray[np.int32], items: NDArray[np.int32], wo
         work: where buckets are kept when there are several.
     """
     scanned = open_columns(folder)
+    extra = sum(name.startswith(FEATURE) for name in scanned)
+    limit = BUCKET_EVENTS * 5 // (5 + extra)  # about the same memory, whatever the number of features
     counts = np.zeros(len(users), dtype=np.int64)
     for rows in _slices(len(scanned["user"])):
         counts += np.bincount(users[scanned["user"][rows]], minlength=len(users))
-    bucket_of = ((np.cumsum(counts) - counts) // BUCKET_EVENTS).astype(np.int32)  # by each user's first event
+    bucket_of = ((np.cumsum(counts) - counts) // limit).astype(np.int32)  # by each user's first event
     names = np.unique(bucket_of)
     if len(names) == 1:
-        yield _ranked(rows_of(scanned, slice(None)), users, items)
+        yield _ranked(_loaded(scanned), users, items)
         return
     dtypes = {name: column.dtype for name, column in scanned.items()}
     with ExitStack() as stack:
@@ -151,7 +155,13 @@ def buckets(folder: Path, users: NDArray[np.int32], items: NDArray[np.int32], wo
                 mine = bucket == name
                 writer.append({column: values[mine] for column, values in some.items()})
     for name in names:
-        yield _ranked(rows_of(open_columns(work / f"bucket-{name}"), slice(None)), users, items)
+        yield _ranked(_loaded(open_columns(work / f"bucket-{name}")), users, items)
+
+
+def _loaded(columns: Columns) -> Columns:
+    """All but the features in memory: those are only read once, in their final order."""
+    core = {name: column for name, column in columns.items() if not name.startswith(FEATURE)}
+    return columns | rows_of(core, slice(None))
 
 
 def _ranked(columns: Columns, users: NDArray[np.int32], items: NDArray[np.int32]) -> Columns:

@@ -6,12 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
+from urllib.parse import quote, unquote
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 Columns = dict[str, NDArray[Any]]
 """Name -> flat array, all of one length."""
+
+
+def file_name(column: str) -> str:
+    """A column's name as a file's: percent-encoded where it holds more than letters, digits and `_.-~`."""
+    return quote(column, safe="")
 
 
 class ColumnWriter:
@@ -24,7 +30,7 @@ class ColumnWriter:
         folder.mkdir(parents=True, exist_ok=True)
         self.length = 0
         self._dtypes = {name: np.dtype(dtype) for name, dtype in dtypes.items()}
-        self._files: dict[str, BinaryIO] = {name: (folder / f"{name}.npy").open("wb") for name in dtypes}
+        self._files: dict[str, BinaryIO] = {name: (folder / f"{file_name(name)}.npy").open("wb") for name in dtypes}
         self._write_headers()
 
     def append(self, columns: Mapping[str, NDArray[Any]]) -> None:
@@ -64,7 +70,7 @@ class ColumnWriter:
 
 def open_columns(folder: Path) -> Columns:
     """The columns of a folder, memory-mapped, read only."""
-    return {file.stem: np.load(file, mmap_mode="r") for file in sorted(folder.glob("*.npy"))}
+    return {unquote(file.stem): np.load(file, mmap_mode="r") for file in sorted(folder.glob("*.npy"))}
 
 
 def rows_of(columns: Mapping[str, NDArray[Any]], rows: slice) -> Columns:

@@ -33,7 +33,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
-from urllib.parse import quote
 
 import numpy as np
 import polars as pl
@@ -41,6 +40,7 @@ from pydantic import ConfigDict
 
 from onward.config import Config, read_toml
 from onward.data.catalog import Catalog
+from onward.data.columns import file_name
 from onward.data.sequences import Histories
 from onward.errors import ConfigError, FormatError, unknown
 
@@ -52,7 +52,6 @@ CODED = ("category", "categories", "text", "vector")
 """Kinds of event features that are stored as codes into a table of their different values."""
 MISSING_TIME = int(np.iinfo(np.int64).min)
 """An event feature of kind `time` without a value."""
-_NAME_BYTES = 180
 
 
 class Manifest(Config):
@@ -172,14 +171,6 @@ class Dataset:
         Sorted by user, then friend; each pair once, as given: a link and its way back are two rows. None without links.
         """
         return pl.read_parquet(self.segment / "links.parquet") if self.manifest.links else None
-
-
-def file_name(column: str) -> str:
-    """A column's name as a file's, percent-encoded; a very long one is cut and ends in a hash of the whole."""
-    quoted = quote(column, safe="")
-    if len(quoted) <= _NAME_BYTES:
-        return quoted
-    return f"{quoted[:_NAME_BYTES]}~{hashlib.sha256(column.encode()).hexdigest()[:16]}"
 
 
 def open_dataset(path: str | Path) -> Dataset:

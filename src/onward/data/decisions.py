@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from onward.data.facts import Facts
+from onward.data.features.choose import Features
 from onward.data.ingest import Scan
 from onward.data.order import Ordered, Rules
+from onward.data.tables import Joined
 from onward.data.times import DATE, describe
 
 _UNITS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
@@ -73,3 +75,26 @@ def _events(ordered: Ordered, rules: Rules, facts: Facts, seen: str) -> list[str
     may = "may" if seen == "include" else "may not"
     said.append(f"items that a user had before {may} be recommended again ({why}; the limit is 1%)")
     return said
+
+
+def feature_sentences(events: Features, items: Joined, users: Joined) -> list[str]:
+    """What became of every further column."""
+    said = [f"column '{name}' of the log is left out: {why}" for name, why in events.left_out.items()]
+    for owner, kinds in (("events", events.kinds), ("items", items.kinds), ("users", users.kinds)):
+        if kinds:
+            said.append(f"features of {owner}: {_by_kind(kinds)}")
+    if events.known:
+        said.append(
+            f"known when a recommendation is asked for: {', '.join(events.known)}; nothing else of the event is"
+        )
+    elif events.kinds:
+        said.append("of the event to predict no feature is known (features.toml can say known_at_request)")
+    return said + items.notes + users.notes
+
+
+def _by_kind(kinds: Mapping[str, str]) -> str:
+    """`colour, shop (category); price (number)`."""
+    names: dict[str, list[str]] = {}
+    for name, kind in kinds.items():
+        names.setdefault(kind, []).append(name)
+    return "; ".join(f"{', '.join(some)} ({kind})" for kind, some in names.items())

@@ -14,9 +14,17 @@ _SLICE = 1 << 22
 
 
 def content_hash(
-    events: Mapping[str, NDArray[Any]], items: pl.DataFrame, users: pl.DataFrame, actions: Sequence[str]
+    events: Mapping[str, NDArray[Any]],
+    items: pl.DataFrame,
+    users: pl.DataFrame,
+    actions: Sequence[str],
+    more: Mapping[str, pl.DataFrame],
 ) -> str:
-    """SHA-256, in hex, over the event arrays, the ids with their features, and the names of the actions."""
+    """SHA-256, in hex, over the event arrays, the ids with their features, the names of the actions, and more tables.
+
+    Args:
+        more: name -> table that only some data sets have: values of event features, links.
+    """
     digest = hashlib.sha256()
     for name in sorted(events):
         column = events[name]
@@ -28,6 +36,11 @@ def content_hash(
             digest.update(f"{series.name} {series.dtype} {series.len()}\n".encode())
             _update(digest, series)
     digest.update("\n".join(actions).encode())
+    for name in sorted(more):
+        digest.update(f"\n{name}\n".encode())
+        for series in more[name].iter_columns():
+            digest.update(f"{series.name} {series.dtype} {series.len()}\n".encode())
+            _update(digest, series)
     return digest.hexdigest()
 
 

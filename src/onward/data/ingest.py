@@ -11,6 +11,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from onward.data.columns import Columns, ColumnWriter
+from onward.data.features.cells import Place
+from onward.data.features.choose import Features
+from onward.data.features.codes import Ids
+from onward.data.features.events import EventFeature
 from onward.data.readers import Source
 from onward.data.schema import check_column, check_id_type, check_value_type, first_reasons, read_ids, read_values
 from onward.data.times import Times
@@ -19,38 +23,10 @@ from onward.errors import DataError
 Progress = Callable[[str, int, int | None], None]
 """Called with (what, done, in all; None where unknown)."""
 
-NO_GROUP = np.uint32(2**32 - 1)
-"""Code of a missing basket: the event is a group of its own."""
 DTYPES = {"user": "u4", "item": "u4", "time": "i8", "action": "u4", "value": "f4", "group": "u4"}
 BLANK = "blank row"
 """Reason of a text file's empty line: kept with the rejected rows, but it counts neither as a row nor as a fault."""
 REJECTED = {"file": pl.String, "row": pl.Int64, "reason": pl.String, "value": pl.String}
-
-
-class Ids:
-    """Texts -> codes 0, 1, 2... in no particular order; polars' categories hold the texts, once each."""
-
-    def __init__(self) -> None:
-        self._dtype = pl.Categorical(pl.Categories.random())
-        self._kept = pl.Series([], dtype=self._dtype)  # without a series of theirs polars forgets them
-        self._size = 0
-
-    def codes(self, texts: pl.Series) -> NDArray[np.uint32]:
-        """(n,) uint32 code of each text; NO_GROUP for a missing one."""
-        codes = texts.cast(self._dtype).to_physical()
-        largest = codes.max()
-        if isinstance(largest, int):
-            self._size = max(self._size, largest + 1)
-        return codes.fill_null(NO_GROUP).to_numpy()
-
-    def ranked(self) -> tuple[pl.Series, NDArray[np.int32]]:
-        """The texts in byte order, and the (n,) int32 rank of each code."""
-        codes = pl.Series(np.arange(self._size, dtype=np.uint32))
-        texts = codes.cat.to(self._dtype).cast(pl.String)
-        order = texts.arg_sort(nulls_last=True).head(self._size - texts.null_count()).to_numpy()
-        rank = np.full(self._size, -1, dtype=np.int32)
-        rank[order] = np.arange(len(order), dtype=np.int32)
-        return texts.gather(order), rank
 
 
 @dataclass
@@ -60,6 +36,7 @@ class Scan:
     Attributes:
         folder: flat columns in input order, codes for ids.
         ids: role -> its ids.
+        features: features of the events, each with its column.
         times: what was seen of the time column, or None without one.
         rows, used: rows read, and those that can be used.
         rejected: frame of file, row, reason, value (what stood there).
@@ -68,23 +45,30 @@ class Scan:
     folder: Path
     ids: dict[str, Ids]
     times: Times | None
+    features: Sequence[EventFeature] = ()
     rows: int = 0
     used: int = 0
     rejected: list[pl.DataFrame] = field(default_factory=list)
 
 
 def scan(
-    sources: Sequence[Source], roles: Mapping[str, str], time_unit: str | None, folder: Path, progress: Progress
+    sources: Sequence[Source],
+    roles: Mapping[str, str],
+    features: Features,
+    time_unit: str | None,
+    folder: Path,
+    progress: Progress,
 ) -> Scan:
     """Read all tables once.
 
     Args:
         roles: role -> column, the same in every table.
+        features: further columns to keep; a table that lacks one has no values in it.
         folder: where the flat columns go: user, item (uint32 codes), time (int64 microseconds), action, group
-            (uint32 codes), value (float32), as the roles have them.
+            (uint32 codes), value (float32), as the roles have them, and those of the features.
 
     Raises:
-        DataError: a table can't be read, lacks a column or has one of the wrong type.
+        DataError: a table can't be read, lacks a column or has one of the wrong type; a feature's cell can't be read.
     """
     for source in sources:
         _check_types(source, roles)
@@ -92,13 +76,17 @@ def scan(
         folder,
         {role: Ids() for role in roles if role not in ("time", "value")},
         Times(time_unit) if "time" in roles else None,
+        features.columns,
     )
-    with ColumnWriter(folder, {role: DTYPES[role] for role in roles}) as writer:
+    dtypes = {role: DTYPES[role] for role in roles} | {one.column: one.scanned for one in features.columns}
+    with ColumnWriter(folder, dtypes) as writer:
         for source in sources:
-            for columns in _chunks(source, roles, done):
+            for columns in _chunks(source, roles, features, done):
                 writer.append(columns)
                 progress("reading", done.rows, None)
     done.used = writer.length
+    for feature in features.columns:
+        feature.finish()
     return done
 
 
@@ -118,8 +106,10 @@ def _check_types(source: Source, roles: Mapping[str, str]) -> None:
             check_id_type(dtype, column, source.name)
 
 
-def _chunks(source: Source, roles: Mapping[str, str], done: Scan) -> Iterator[Columns]:
-    for first_row, chunk in source.read(list(dict.fromkeys(roles.values()))):
+def _chunks(source: Source, roles: Mapping[str, str], features: Features, done: Scan) -> Iterator[Columns]:
+    role_columns = list(dict.fromkeys(roles.values()))
+    wanted = [feature.name for feature in features.columns if feature.name in source.dtypes]
+    for first_row, chunk in source.read([*role_columns, *wanted]):
         done.rows += chunk.height
         read: dict[str, pl.Series] = {}
         bad: dict[str, pl.Series | None] = {}
@@ -137,15 +127,29 @@ def _chunks(source: Source, roles: Mapping[str, str], done: Scan) -> Iterator[Co
         reason = first_reasons(list(bad.values()))
         if reason is not None:
             if source.untyped:
-                blank = chunk.select(pl.all_horizontal(pl.all().is_null())).to_series()
+                blank = chunk.select(pl.all_horizontal(pl.col(role_columns).is_null())).to_series()
                 reason = pl.select(pl.when(blank).then(pl.lit(BLANK)).otherwise(reason)).to_series()
             done.rejected.append(_rejected(source.name, first_row, chunk, roles, bad, reason))
             good = reason.is_null()
             read = {role: values.filter(good) for role, values in read.items()}
+            rows: int | NDArray[np.int64] = good.arg_true().cast(pl.Int64).to_numpy() + first_row
+            chunk = chunk.filter(good)
+        else:
+            rows = first_row
         yield {
             role: done.ids[role].codes(values) if role in done.ids else values.to_numpy()
             for role, values in read.items()
-        }
+        } | _read_features(source, chunk, rows, features)
+
+
+def _read_features(source: Source, chunk: pl.DataFrame, rows: int | NDArray[np.int64], features: Features) -> Columns:
+    read: Columns = {}
+    for feature in features.columns:
+        name = feature.name
+        cells = chunk[name] if name in chunk.columns else pl.Series([None] * chunk.height, dtype=pl.Null)
+        place = Place(source.name, "events", name, rows, features.said_by(name))
+        read[feature.column] = feature.read(cells, place, source.types.get(name))
+    return read
 
 
 def _rejected(

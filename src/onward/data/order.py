@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from onward.data.arrange import Arranged, Duplicates, Groups, arrange, buckets
 from onward.data.columns import Columns, ColumnWriter, open_columns
+from onward.data.features.used import used_values
 from onward.data.filters import keep_mask, renumber
 from onward.data.ingest import Progress, Scan
 from onward.data.times import describe
@@ -46,6 +47,7 @@ class Ordered:
         unsorted_rows: rows that came right after a later one of the same user; None without times.
         duplicate_rows: duplicates found.
         filtered: events that the filters left out.
+        values: coded event feature -> what its codes mean.
     """
 
     columns: Columns
@@ -56,6 +58,7 @@ class Ordered:
     unsorted_rows: int | None
     duplicate_rows: int
     filtered: int
+    values: dict[str, pl.Series]
 
 
 def order_events(scanned: Scan, rules: Rules, target: Path, work: Path, progress: Progress) -> Ordered:
@@ -70,7 +73,9 @@ def order_events(scanned: Scan, rules: Rules, target: Path, work: Path, progress
     kept = [name for name in open_columns(scanned.folder) if name not in ("user", "group")]
     kept += ["group"] if rules.groups != "none" else []
     place = work / "arranged" if rules.filters else target
-    dtypes = {**{name: DTYPES[name] for name in kept}, **({"user": "<i4"} if rules.filters else {})}
+    features = {feature.column: feature for feature in scanned.features}
+    final = DTYPES | {name: feature.stored for name, feature in features.items()}
+    dtypes = {**{name: final[name] for name in kept}, **({"user": "<i4"} if rules.filters else {})}
     counts = np.zeros(len(users), dtype=np.int64)
     unsorted: int | None = None
     duplicates = done = 0
@@ -83,6 +88,7 @@ def order_events(scanned: Scan, rules: Rules, target: Path, work: Path, progress
             if rules.duplicates == "error" and arranged.example is not None:
                 raise _duplicate_error(arranged, users, items)
             arranged.columns["item"] = arranged.columns["item"] + 1
+            arranged.columns.update({name: one.final(arranged.columns[name]) for name, one in features.items()})
             writer.append({name: arranged.columns[name] for name in dtypes})
             counts += np.bincount(arranged.columns["user"], minlength=len(users))
             duplicates += arranged.duplicate_rows
@@ -92,12 +98,15 @@ def order_events(scanned: Scan, rules: Rules, target: Path, work: Path, progress
             progress("sorting", done, scanned.used)
     filtered = 0
     if rules.filters:
-        filtered, users, items, counts = _filter(place, target, rules.filters, users, items, kept)
+        filtered, users, items, counts = _filter(
+            place, target, rules.filters, users, items, {name: final[name] for name in kept}
+        )
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     with ColumnWriter(target, {"offsets": "<i8"}) as writer:
         writer.append({"offsets": offsets})
+    values = used_values(target, scanned.features)
     columns = {name: column for name, column in open_columns(target).items() if name != "offsets"}
-    return Ordered(columns, offsets, users, items, actions, unsorted, duplicates, filtered)
+    return Ordered(columns, offsets, users, items, actions, unsorted, duplicates, filtered, values)
 
 
 def _actions(scanned: Scan) -> tuple[list[str], NDArray[np.uint8] | None]:
@@ -124,7 +133,7 @@ def _duplicate_error(arranged: Arranged, users: pl.Series, items: pl.Series) -> 
 
 
 def _filter(
-    source: Path, target: Path, filters: dict[str, int], users: pl.Series, items: pl.Series, kept: list[str]
+    source: Path, target: Path, filters: dict[str, int], users: pl.Series, items: pl.Series, kept: dict[str, str]
 ) -> tuple[int, pl.Series, pl.Series, NDArray[np.int64]]:
     """Copy the events that stay, with users and items renumbered; (events left out, users, items, events a user)."""
     columns = open_columns(source)
@@ -134,7 +143,7 @@ def _filter(
     old_users, _ = renumber(user[mask], len(users))
     old_items, new_item = renumber(item[mask], len(items))
     counts = np.bincount(user[mask], minlength=len(users))[old_users].astype(np.int64)
-    with ColumnWriter(target, {name: DTYPES[name] for name in kept}) as writer:
+    with ColumnWriter(target, kept) as writer:
         for first in range(0, len(mask), _SLICE):
             rows = slice(first, first + _SLICE)
             some = {name: columns[name][rows][mask[rows]] for name in kept}

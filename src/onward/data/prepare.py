@@ -11,20 +11,22 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
-import polars as pl
-
 from onward.config import dump_toml
 from onward.data.arrange import Duplicates, Groups
-from onward.data.dataset import SEGMENT, Dataset, Manifest, sha256
-from onward.data.decisions import sentences
+from onward.data.dataset import SEGMENT, Dataset, Manifest
+from onward.data.decisions import feature_sentences, sentences
 from onward.data.facts import Facts, find_facts
-from onward.data.hashing import content_hash
+from onward.data.features.choose import Features, choose_features
+from onward.data.features.declared import FeatureFile, read_declared
+from onward.data.features.item_vectors import VectorFile, parse_vector_file, read_item_vectors
+from onward.data.features.links import Links, read_links
 from onward.data.ingest import Progress, Scan, check_rejected, rejected_frame, scan
 from onward.data.layouts import expand
 from onward.data.order import Ordered, Rules, order_events
 from onward.data.readers import Source, Table, open_source
 from onward.data.schema import NONE, find_roles
-from onward.data.tables import Joined, join_table
+from onward.data.tables import Tables, join_table
+from onward.data.write import write_tables
 from onward.errors import ConfigError, DataError
 from onward.files import atomic_folder, check_target
 from onward.payload import Payload
@@ -59,6 +61,9 @@ def prepare(
     group_ties: bool = False,
     items: Table | Sequence[Table] | None = None,
     users: Table | Sequence[Table] | None = None,
+    features: str | Path | None = None,
+    item_vectors: Sequence[str] = (),
+    links: Table | Sequence[Table] | None = None,
     query: str | None = None,
     time_unit: str | None = None,
     duplicates: Duplicates = "keep",
@@ -79,6 +84,11 @@ def prepare(
             when "none" (the last four). The events of one user and one value of `group`, a basket, form a group.
         group_ties: the events of one user at one time form a group.
         items, users: tables of features, joined by id.
+        features: a features.toml, which says kinds of columns and what is known at the request; "none" keeps no
+            further column of the log. Columns it doesn't name, or all without it, are inferred.
+        item_vectors: `NAME=FILE.npy` or `NAME=FILE.npy:IDS`, vectors of items (rows as in the one item table, or as in
+            IDS, a text file of item ids).
+        links: tables of a user, a friend and, where there is one, a weight.
         query: SQL, where the input is a SQLite file.
         time_unit: s, ms, us, ns, min, h or d, of epoch numbers; found by their size when None.
         duplicates: what becomes of rows with the same user, item, time, action and group: keep, first, last, error.
@@ -90,7 +100,7 @@ def prepare(
 
     Raises:
         DataError: the input can't be read or used; names the table, the column and rows.
-        ConfigError: options that don't go together.
+        ConfigError: options that don't go together, or a features.toml that doesn't fit the columns.
         OutputError: the folder exists or can't be written.
     """
     filters = {"min_user_events": min_user_events, "min_item_events": min_item_events, "min_length": min_length}
@@ -101,31 +111,58 @@ def prepare(
         given["group"] = NONE
     check_target(out, overwrite)
     report = progress or (lambda what, done, total: None)
+    said, file = read_declared(features)
+    vector_files = [parse_vector_file(text) for text in item_vectors]
     with atomic_folder(out, overwrite) as made, TemporaryDirectory(dir=made) as scratch:
         work = Path(scratch)
         sources, item_tables, user_tables = _open(inputs, items, users, query, work)
         roles = find_roles(sources[0].columns, given, sources[0].name)
         rules = _rules(roles, group_ties, duplicates, filters)
-        scanned = scan(sources, roles, time_unit, work / "scan", report)
+        report("looking at the columns", 0, None)
+        chosen = Features() if features == NONE else choose_features(sources, roles, said.events, file, work)
+        scanned = scan(sources, roles, chosen, time_unit, work / "scan", report)
         check_rejected(scanned, allow_rejected)
         if scanned.times is not None:
             _ = scanned.times.unit  # mixed units are an error before the sorting
         ordered = order_events(scanned, rules, made / SEGMENT / "events", work, report)
-        joined = {
-            "item": join_table(item_tables, "item", ordered.items, roles["item"]),
-            "user": join_table(user_tables, "user", ordered.users, roles["user"]),
-        }
+        report("joining tables", 0, None)
+        tables = _join(ordered, roles, item_tables, user_tables, vector_files, said, file)
+        linked = _links(links, roles["user"], ordered, scanned, allow_rejected)
         report("checking", 0, None)
         facts = find_facts(ordered.columns, ordered.offsets, len(ordered.items))
         seen = "include" if facts.repeat_share > SEEN_LIMIT else "exclude"
         notes = sentences(roles, given, scanned, ordered, rules, facts, seen)
-        notes += [note for table in joined.values() for note in table.notes]
-        values = _about(scanned, ordered, rules, facts, joined)
+        notes += feature_sentences(chosen, tables.items, tables.users) + linked.notes
+        values = _about(scanned, ordered, rules, facts, tables)
         values |= {"sources": [source.name for source in sources], "roles": roles, "seen": seen, "decisions": notes}
-        values |= _write(made, scanned, ordered, joined)
+        values |= {"event_features": chosen.kinds, "known_at_request": list(chosen.known)}
+        values |= write_tables(made, rejected_frame(scanned), ordered, tables, linked)
         manifest = Manifest.parse(values)
         (made / "dataset.toml").write_text(dump_toml(manifest), encoding="utf-8")
     return Dataset(Path(out), manifest)
+
+
+def _join(
+    ordered: Ordered,
+    roles: Mapping[str, str],
+    item_tables: Sequence[Source],
+    user_tables: Sequence[Source],
+    vector_files: Sequence[VectorFile],
+    said: FeatureFile,
+    file: str,
+) -> Tables:
+    items = join_table(item_tables, "item", ordered.items, roles["item"], said.items, file)
+    users = join_table(user_tables, "user", ordered.users, roles["user"], said.users, file)
+    columns, notes = read_item_vectors(vector_files, item_tables, roles["item"], ordered.items)
+    return Tables(items.with_vectors(columns, notes), users)
+
+
+def _links(
+    links: Table | Sequence[Table] | None, user: str, ordered: Ordered, scanned: Scan, allow_rejected: bool
+) -> Links:
+    sources = [open_source(table, "links", number=number) for number, table in enumerate(_listed(links), start=1)]
+    every = scanned.ids["user"].ranked()[0] if sources else ordered.users
+    return read_links(sources, user, ordered.users, every, allow_rejected)
 
 
 def _open(
@@ -179,9 +216,7 @@ def _rules(roles: Mapping[str, str], group_ties: bool, duplicates: Duplicates, f
     return Rules(duplicates, groups, {name: number for name, number in filters.items() if number > 1})
 
 
-def _about(
-    scanned: Scan, ordered: Ordered, rules: Rules, facts: Facts, joined: Mapping[str, Joined]
-) -> dict[str, object]:
+def _about(scanned: Scan, ordered: Ordered, rules: Rules, facts: Facts, tables: Tables) -> dict[str, object]:
     return {
         "users": len(ordered.users),
         "items": len(ordered.items),
@@ -198,22 +233,6 @@ def _about(
         "duplicates": rules.duplicates,
         "duplicate_rows": ordered.duplicate_rows,
         "filters": rules.filters,
-        "item_features": joined["item"].kinds,
-        "user_features": joined["user"].kinds,
-    }
-
-
-def _write(made: Path, scanned: Scan, ordered: Ordered, joined: Mapping[str, Joined]) -> dict[str, object]:
-    """Write the tables beside the event arrays; the hashes of everything."""
-    segment = made / SEGMENT
-    rejected = pl.concat([rejected_frame(scanned), *(part for table in joined.values() for part in table.rejected)])
-    tables = {"items": joined["item"].frame, "users": joined["user"].frame, "rejected": rejected}
-    for name, frame in tables.items():
-        frame.write_parquet(segment / f"{name}.parquet")
-    files = sorted(segment.rglob("*.npy")) + [segment / f"{name}.parquet" for name in tables]
-    events = {**ordered.columns, "offsets": ordered.offsets}
-    return {
-        "hash": content_hash(events, tables["items"], tables["users"], ordered.actions),
-        "rejected": rejected.height,
-        "files": {file.relative_to(made).as_posix(): sha256(file) for file in files},
+        "item_features": tables.items.kinds,
+        "user_features": tables.users.kinds,
     }

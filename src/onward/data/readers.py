@@ -79,7 +79,7 @@ def open_source(table: Table, kind: str = "events", query: str | None = None, nu
     """Open one table.
 
     Args:
-        kind: "events", "items" or "users": what a text file's columns mean where it has no header.
+        kind: "events", "items", "users" or "links": what a text file's columns mean where it has no header.
         query: SQL, for a SQLite file.
         number: names a frame in messages.
 

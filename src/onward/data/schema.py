@@ -56,16 +56,27 @@ def find_roles(columns: Sequence[str], given: Mapping[str, str | None], where: s
     for role in REQUIRED:
         if role not in roles:
             raise DataError(
-                f"{where}: no column for the {role} among {', '.join(map(repr, columns))}",
+                f"{where}: no column for the {role} among {some(columns)}",
                 f"name it: --{role} COLUMN (found by itself: {', '.join(USUAL[role].split()[:6])}...)",
             )
     return {role: roles[role] for role in (*REQUIRED, *OPTIONAL) if role in roles}
 
 
+def some(columns: Sequence[str], most: int = 20) -> str:
+    """Names for a message, the first ones where there are many."""
+    more = f" and {len(columns) - most:,} more" if len(columns) > most else ""
+    return ", ".join(map(repr, columns[:most])) + more
+
+
 def usual_column(role: str, columns: Sequence[str]) -> str | None:
     """The column whose name is usual for a role, or None."""
+    return first_named(USUAL[role].split(), columns)
+
+
+def first_named(usual: Sequence[str], columns: Sequence[str]) -> str | None:
+    """The column that has the first of some plain names, or None."""
     plain = {re.sub(r"[\W_]", "", name).lower(): name for name in reversed(columns)}
-    return next((plain[name] for name in USUAL[role].split() if name in plain), None)
+    return next((plain[name] for name in usual if name in plain), None)
 
 
 def check_column(name: str, columns: Sequence[str], where: str) -> None:

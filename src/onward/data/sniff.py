@@ -18,6 +18,7 @@ _NUMBER = re.compile(r"^-?\d+(\.\d+)?([eE][+-]?\d+)?$")
 # Columns of files without a header, by the number of fields: the order that MovieLens, Amazon and most others use.
 EVENT_COLUMNS = {2: ["user", "item"], 4: ["user", "item", "rating", "timestamp"]}
 ITEM_COLUMNS = {2: ["item", "title"], 3: ["item", "title", "genres"]}
+LINK_COLUMNS = {2: ["user", "friend"], 3: ["user", "friend", "weight"]}
 USER_COLUMNS = {5: ["user", "gender", "age", "occupation", "zip_code"]}
 
 
@@ -47,7 +48,7 @@ def text_layout(path: Path, kind: str) -> TextLayout:
     """Look at the start of a text file.
 
     Args:
-        kind: "events", "items" or "users": what columns without a header mean.
+        kind: "events", "items", "users" or "links": what columns without a header mean.
 
     Raises:
         DataError: the file is empty or isn't UTF-8.
@@ -94,7 +95,8 @@ def _quotes_close(text: str) -> bool:
 
 
 def _names(count: int, kind: str) -> list[str]:
-    known = {"events": EVENT_COLUMNS, "items": ITEM_COLUMNS, "users": USER_COLUMNS}[kind]
+    columns = {"events": EVENT_COLUMNS, "items": ITEM_COLUMNS, "users": USER_COLUMNS, "links": LINK_COLUMNS}
+    known = columns[kind]
     return known.get(count) or [f"column_{number}" for number in range(1, count + 1)]
 
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
+from onward.data.features.cells import MISSING, Place, read_sets
+from onward.data.features.declared import Declared, check_declared
+from onward.data.features.infer import Inferred, infer
+from onward.data.features.kinds import SETS, Owner, plain
+from onward.data.features.survey import Survey
+from onward.data.features.typed import as_kind, check_cells
 from onward.data.readers import Source
-from onward.data.schema import check_column, check_id_type, read_ids, usual_column
+from onward.data.schema import check_column, check_id_type, read_ids, some, usual_column
 from onward.errors import DataError
 
-SETS = ("genre", "genres", "class", "category", "categories", "tag", "tags", "style", "styles")
-"""Columns whose text may hold several names: `A|B`, or `A B` in RecBole's token_seq."""
-TEXTS = ("title", "name", "description", "text", "url", "summary")
+ROW = "\0row"
+"""Column of row numbers, from 1, while a table is read; no table has one of this name."""
 _WHOLE = r"^-?(0|[1-9]\d{0,17})$"
 _NUMBER = r"^-?\d+(\.\d+)?([eE][+-]?\d+)?$"
 
@@ -35,45 +39,102 @@ class Joined:
     notes: list[str]
     rejected: list[pl.DataFrame]
 
+    def with_vectors(self, columns: Sequence[pl.Series], notes: Sequence[str]) -> Joined:
+        """The same with further columns, all vectors. Raises DataError for a name that is taken."""
+        taken = [column.name for column in columns if column.name in self.frame.columns]
+        if taken:
+            raise DataError(f"--item-vectors: the item tables have a column '{taken[0]}' too", "choose another name")
+        kinds = self.kinds | {column.name: "vector" for column in columns}
+        return Joined(self.frame.with_columns(columns), kinds, [*self.notes, *notes], self.rejected)
 
-def join_table(sources: Sequence[Source], role: str, ids: pl.Series, given: str | None) -> Joined:
+
+@dataclass(frozen=True)
+class Tables:
+    """Both tables of a dataset."""
+
+    items: Joined
+    users: Joined
+
+
+def join_table(
+    sources: Sequence[Source], role: str, ids: pl.Series, given: str | None, said: Mapping[str, Declared], file: str
+) -> Joined:
     """Read the tables of one role and give every id of the log its row.
 
     Args:
         role: "item" or "user".
         ids: the log's ids, in index order.
         given: name of the log's id column; the table's own column of that name, or else one of the usual names.
+        said: what features.toml says of their columns, and `file`, its name.
 
     Raises:
-        DataError: no id column, two rows of one id that disagree, or a feature named like the id.
+        DataError: no id column, no id that the log has, two rows of one id that disagree, a feature named like the id,
+            a cell that can't be a feature.
+        ConfigError: a declared column that isn't there.
     """
     frame = pl.DataFrame({role: ids})
     notes: list[str] = []
     rejected: list[pl.DataFrame] = []
+    owner: Owner = "items" if role == "item" else "users"
     for source in sources:
-        table, bad = _read(source, role, given)
+        table, bad = _read(source, role, given, owner, said, file)
         rejected += bad
-        twice = [name for name in table.columns[1:] if name in frame.columns]
+        twice = [name for name in table.columns[2:] if name in frame.columns]
         if twice:
             raise DataError(f"{source.name}: column '{twice[0]}' comes twice among the {role} features")
-        unknown = table.join(frame, on=role, how="anti").height
-        missing = frame.join(table, on=role, how="anti").height
-        frame = frame.join(table, on=role, how="left", maintain_order="left")
-        if unknown:
-            notes.append(f"{unknown:,} {role}s of {source.name} have no events and are left out")
-        if missing:
-            notes.append(f"{missing:,} {role}s with events have no row in {source.name}; their features are missing")
-    kinds = {series.name: _kind(series) for series in frame.iter_columns() if series.name != role}
+        notes += _partners(table, frame, role, source.name)
+        frame = frame.join(table.drop(ROW), on=role, how="left", maintain_order="left")
+    check_declared(said, owner, frame.columns[1:], file)
+    kinds = {}
+    for series in frame.iter_columns():
+        its = said.get(series.name, Declared())
+        if series.name == role or not its.use:
+            continue
+        if its.kind is not None:
+            kinds[series.name] = str(its.kind)
+            continue
+        found = _infer(series, owner)
+        if found.kind is not None:
+            kinds[series.name] = found.kind
+        elif series.null_count() < series.len():
+            notes.append(f"column '{series.name}' of the {owner} is no feature: {found.why_not}; it is still shown")
     return Joined(frame, kinds, notes, rejected)
 
 
-def _read(source: Source, role: str, given: str | None) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
+def _infer(series: pl.Series, owner: Owner) -> Inferred:
+    seen = Survey(series.dtype)
+    seen.add(series, untyped=False)
+    return infer(series.name, seen, owner)
+
+
+def _partners(table: pl.DataFrame, frame: pl.DataFrame, role: str, where: str) -> list[str]:
+    """What to say of rows without an id of the log, and the other way round."""
+    unknown = table.join(frame, on=role, how="anti", maintain_order="left")
+    missing = frame.join(table, on=role, how="anti").height
+    if table.height and unknown.height == table.height:
+        raise DataError(
+            f"{where}: none of the {table.height:,} {role}s has events: row {table[ROW][0]} is '{table[role][0]}', "
+            f"and the log's first {role} is '{frame[role][0]}'",
+            f"is its {role} column the one that the log names?",
+        )
+    notes = []
+    if unknown.height:
+        example = f"the first, '{unknown[role][0]}', in row {unknown[ROW][0]:,}"
+        notes.append(f"{unknown.height:,} {role}s of {where} have no events and are left out ({example})")
+    if missing:
+        notes.append(f"{missing:,} {role}s with events have no row in {where}; their features are missing")
+    return notes
+
+
+def _read(
+    source: Source, role: str, given: str | None, owner: Owner, said: Mapping[str, Declared], file: str
+) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
     column = given if given in source.columns else usual_column(role, source.columns)
     if column is None and "id" in source.columns:
         column = "id"
     if column is None:
         raise DataError(
-            f"{source.name}: no {role} column among {', '.join(map(repr, source.columns))}",
+            f"{source.name}: no {role} column among {some(source.columns)}",
             f"name it like the log's {role} column",
         )
     check_column(column, source.columns, source.name)
@@ -86,25 +147,38 @@ def _read(source: Source, role: str, given: str | None) -> tuple[pl.DataFrame, l
         values = ids.gather(rows)
         parts = {"file": [source.name] * rows.len(), "row": (rows + 1).cast(pl.Int64)}
         bad.append(pl.DataFrame({**parts, "reason": why.gather(rows), "value": values}))
-    features = [_typed(series, source) for series in table.drop(column).iter_columns()]
+    features = [_feature(series, source, owner, said, file) for series in table.drop(column).iter_columns()]
     if any(series.name == role for series in features):
         raise DataError(f"{source.name}: the ids are in '{column}', and a feature is named '{role}' too")
-    named = pl.DataFrame([ids.alias(role), *features])
+    named = pl.DataFrame([ids.alias(role), *features]).with_row_index(ROW, 1).select(role, pl.exclude(role))
     if why is not None:
         named = named.filter(why.is_null())
     return _one_row_an_id(named, role, source.name), bad
 
 
+def _feature(series: pl.Series, source: Source, owner: Owner, said: Mapping[str, Declared], file: str) -> pl.Series:
+    """One column of the table, checked: as its declared kind, or as what it looks like."""
+    name = series.name
+    its = said.get(name, Declared())
+    if not its.use:
+        return _typed(series, source)
+    place = Place(source.name, owner, name, 1, file if its.kind is not None else None)
+    if its.kind is not None:
+        return as_kind(series, its.kind, place, source.types.get(name)).alias(name)
+    return check_cells(_typed(series, source), place)
+
+
 def _one_row_an_id(table: pl.DataFrame, role: str, where: str) -> pl.DataFrame:
-    table = table.unique(maintain_order=True)
+    table = table.unique(pl.exclude(ROW), keep="first", maintain_order=True)
     again = table.filter(~pl.col(role).is_first_distinct())
     if not again.height:
         return table
     name = again[role][0]
     first, second = table.filter(pl.col(role) == name).head(2).rows(named=True)
-    column = next(key for key in first if first[key] != second[key])
+    column = next(key for key in first if key != ROW and first[key] != second[key])
     raise DataError(
-        f"{where}: {role} '{name}' has two rows that disagree: {column} is {first[column]!r} and {second[column]!r}"
+        f"{where}: {role} '{name}' has two rows that disagree: column '{column}' is {first[column]!r} in row "
+        f"{first[ROW]} and {second[column]!r} in row {second[ROW]}"
         + (f"; so do {again.height - 1:,} further rows" if again.height > 1 else ""),
         "keep one row an id",
     )
@@ -130,39 +204,40 @@ def _typed(series: pl.Series, source: Source) -> pl.Series:
         return series.str.split(" ").cast(pl.List(pl.Float64), strict=False)
     if declared == "token_seq":
         return _split(series, " ")
-    return series if declared == "token" else _split(_number(series), "|")
+    if declared == "token":
+        return series
+    return _listed(series) if _is_listed(series) else _split(_number(series), "|")
+
+
+def _is_listed(series: pl.Series) -> bool:
+    values = series.drop_nulls()
+    return bool(values.len() and (values.str.starts_with("[") & values.str.ends_with("]")).all())
+
+
+def _listed(series: pl.Series) -> pl.Series:
+    """`[a, b]` as JSON and Python write it: numbers with fractions are a vector, anything else names."""
+    place = Place("", "items", series.name, 1)
+    if series.drop_nulls().str.contains(r"^\[\s*-?\d+\.\d|^\[\s*\]$").all():
+        return series.str.strip_chars("[] ").str.extract_all(r"[^\s,]+").cast(pl.List(pl.Float64), strict=False)
+    return read_sets(series, place)
 
 
 def _number(series: pl.Series) -> pl.Series:
-    values = series.drop_nulls()
+    filled = series.set(series.is_in(MISSING), None)
+    values = filled.drop_nulls()
     if not values.len():
         return series
     if values.str.contains(_WHOLE).all():
-        return series.cast(pl.Int64)
+        return filled.cast(pl.Int64)
     # a code such as 02139 must keep its zero
     if values.str.contains(_NUMBER).all() and not values.str.contains(r"^-?0\d").any():
-        return series.cast(pl.Float64)
+        return filled.cast(pl.Float64)
     return series
 
 
 def _split(series: pl.Series, separator: str) -> pl.Series:
-    if series.dtype != pl.String or _plain(series.name) not in SETS:
+    if series.dtype != pl.String or plain(series.name) not in SETS:
         return series
     if separator == "|" and not series.str.contains("|", literal=True).any():
         return series
     return series.str.split(separator).list.filter(pl.element() != "")
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\W_]", "", name).lower()
-
-
-def _kind(series: pl.Series) -> str:
-    dtype = series.dtype
-    if isinstance(dtype, pl.List):
-        return "vector" if dtype.inner is not None and dtype.inner.is_float() else "categories"
-    if dtype.is_temporal():
-        return "time"
-    if dtype.is_numeric():
-        return "number"
-    return "text" if any(word in series.name.lower() for word in TEXTS) else "category"

@@ -106,7 +106,7 @@ class Times:
         return self._numbers(texts.cast(pl.Float64, strict=False), texts, where, rows)
 
     def _dates(self, texts: pl.Series, where: str, rows: NDArray[np.int64]) -> pl.Series:
-        dates = _dates(texts)
+        dates = read_dates(texts)
         self._note(DATE, dates.is_not_null().to_numpy(), texts, where, rows)
         return dates
 
@@ -136,7 +136,7 @@ def _scale(numbers: pl.Series, factor: float, usable: NDArray[np.bool_]) -> pl.S
     return (numbers.cast(pl.Float64) * factor).round(0).cast(pl.Int64, strict=False)
 
 
-def _dates(texts: pl.Series) -> pl.Series:
+def read_dates(texts: pl.Series) -> pl.Series:
     """ISO texts to microseconds; null where unreadable. Without a zone they are UTC."""
     plain = texts.str.replace_all("/", "-", literal=True).str.replace(r"^(\d{4}-\d\d-\d\d)[Tt]", "${1} ")
     plain = plain.str.replace(r"\s*[Zz]$|\s+UTC$", "+00:00").str.replace(r"(\d)\s+([+-]\d\d:?\d\d)$", "${1}${2}")

@@ -1,0 +1,1 @@
+"""Feature columns: kinds found or declared, cells read and checked, values coded."""

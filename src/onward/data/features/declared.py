@@ -1,0 +1,80 @@
+"""`features.toml`: what a person says of the columns, before anything is inferred.
+
+::
+
+    [events.device]
+    kind = "category"
+    known_at_request = true
+
+    [events.session_token]
+    use = false
+
+    [items.released]
+    kind = "time"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from onward.config import Config, read_toml
+from onward.data.features.kinds import Kind, Owner
+from onward.errors import ConfigError, unknown
+
+NONE = "none"
+"""Given in place of a file, it says: store no feature of the events."""
+
+
+class Declared(Config):
+    """What is said of one column."""
+
+    kind: Kind | None = None
+    """Its kind; inferred where absent."""
+    known_at_request: bool = False
+    """Events only: known when a recommendation is asked for, so of the event to predict too."""
+    use: bool = True
+    """Whether it is a feature. If not, a column of the events isn't stored; one of items or users is only shown."""
+
+
+class FeatureFile(Config):
+    """A whole features.toml: owner -> column -> what is said of it."""
+
+    events: dict[str, Declared] = {}
+    """Columns of the log."""
+    items: dict[str, Declared] = {}
+    """Columns of the item tables."""
+    users: dict[str, Declared] = {}
+    """Columns of the user tables."""
+
+
+def read_declared(file: str | Path | None) -> tuple[FeatureFile, str]:
+    """The file's declarations and its name; none without a file.
+
+    Raises:
+        ConfigError: no such file, no TOML, an unknown key or kind, or `known_at_request` of an item or a user.
+    """
+    if file is None or file == NONE:
+        return FeatureFile(), "features.toml"
+    path = Path(file)
+    made = FeatureFile.parse(read_toml(path), path.name)
+    for owner in ("items", "users"):
+        for name, said in getattr(made, owner).items():
+            if said.known_at_request:
+                raise ConfigError(
+                    f"{path.name}: [{owner}.{name}]: features of {owner} are always known, so known_at_request "
+                    "has no meaning there",
+                    "leave it out",
+                )
+    return made, path.name
+
+
+def check_declared(said: Mapping[str, Declared], owner: Owner, columns: Sequence[str], where: str) -> None:
+    """Raise ConfigError for a declared column that no table has, with the nearest."""
+    for name in said:
+        if name not in columns:
+            table = {"events": "the log", "items": "--items", "users": "--users"}[owner]
+            raise ConfigError(
+                f"{where}: [{owner}.{name}]: {unknown('column', name, columns)}",
+                f"name a column of {table}, or leave this table out of {where}",
+            )
