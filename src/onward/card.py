@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from onward.config import RunConfig
+from onward.data.times import describe
 from onward.manifest import BundleManifest, Measurement
 from onward.training_rows import training_rows
 
@@ -74,8 +75,14 @@ def _measurement(entry: Measurement) -> str:
             rows.append(f"| {name} | {_number(value.get('value'))} | {interval} |")
         else:
             rows.append(f"| {name} | {_number(value)} | |")
-    protocol = "; ".join(f"{key}: {value}" for key, value in entry.protocol.items())
+    protocol = "; ".join(f"{key}: {_setting(key, value)}" for key, value in entry.protocol.items())
     return f"On the {entry.part} part ({protocol}):\n\n" + "\n".join(rows)
+
+
+def _setting(name: str, value: object) -> str:
+    if name.endswith("_from") and isinstance(value, int):  # a cut in time
+        return f"{describe(value)} UTC"
+    return str(value)
 
 
 def _privacy(manifest: BundleManifest) -> str:

@@ -19,6 +19,7 @@ EXTRAS = {
     "onnx": "models exported to ONNX, and answered by its runtime",
     "pandas": "pandas frames in and out",
     "postgres": "the event store in PostgreSQL",
+    "text": "text of items as features: sentence embeddings, mood",
     "track": "TensorBoard files beside metrics.jsonl",
 }
 """Extra -> what it brings."""

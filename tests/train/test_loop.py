@@ -123,6 +123,10 @@ def test_the_model_that_ships_carries_the_evaluated_runs_numbers(dataset: Path, 
     (carried,) = shipped.manifest.metrics
     assert carried.protocol == measured["protocol"]
     assert carried.values["ndcg@10"] == measured["metrics"]["ndcg@10"]
+    prepare(chain_events(users=20, items=5, length=6), tmp_path / "other")
+    elsewhere = ["train", str(tmp_path / "other"), "--protocol", "all", "-o", str(tmp_path / "elsewhere")]
+    assert main([*elsewhere, "--like", str(run.folder)]) == 0
+    assert not load_bundle(tmp_path / "elsewhere").manifest.metrics  # that run's numbers are of other data
 
 
 def test_a_static_model_that_can_not_be_fitted_leaves_nothing_behind(dataset: Path, tmp_path: Path) -> None:

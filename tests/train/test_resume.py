@@ -84,12 +84,14 @@ def test_killed_at_many_random_points(unbroken, dataset: Path, tmp_path: Path) -
 def test_ctrl_c_keeps_the_checkpoint_and_says_how_to_resume(dataset: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     arguments = [*_arguments(dataset, run, "lstm"), "--set", "train.epochs=500", "--set", "train.patience=500"]
-    process = subprocess.Popen([*COMMAND, *arguments], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    command = [*COMMAND, *arguments, "--json"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     while process.poll() is None and not (run / "checkpoints" / "last.safetensors").is_file():
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    printed, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
+    assert json.loads(printed)["error"]["code"] == "stopped"
     assert "--resume" in errors
     assert "Traceback" not in errors
     steps = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["step"]

@@ -92,6 +92,8 @@ def main(arguments: list[str] | None = None) -> int:
         print_error(error.message, error.hint)
         return error.exit_code
     except KeyboardInterrupt as stop:
+        if as_json:
+            _print_json("stopped", "stopped by Ctrl-C", str(stop))
         print_error("stopped by Ctrl-C", str(stop))
         return 130
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has gone: nothing is left to say, or to flush

@@ -69,7 +69,7 @@ def train(
         protocol, refit, seed: as in `SplitConfig` and `RunConfig`; None leaves what `config` says.
         config: TOML file of settings; `settings` (`train.epochs=20`) go over it, and the arguments over both.
         like: an evaluated run to train again, as a rule with protocol `all`: its settings, its best number of epochs,
-            and its measurements, which the new bundle carries as that run's.
+            and its measurements, which the new bundle carries as that run's where it is of the same dataset.
         resume: go on with the training in `out`, whose own configuration counts.
         overwrite: replace a run that is there.
 
@@ -90,7 +90,7 @@ def train(
     if resume:
         resolved = _resumed(folder, data, resolved if given else None)
     done = _run(folder, data, resolved, resume, overwrite, progress)
-    if like is not None:
+    if like is not None and read_manifest(bundle_folder(like)).dataset == data.manifest.hash:
         add_metrics(folder, measurements(like))
     return done
 
