@@ -9,7 +9,8 @@ import torch
 from onward.data.batches import Steps
 from onward.data.sequences import Histories
 from onward.models.base import Items, build
-from onward.models.hstu import HSTU, HSTUBlock, HSTUConfig, time_buckets
+from onward.models.features.times import time_buckets
+from onward.models.hstu import HSTU, HSTUBlock, HSTUConfig
 
 SECOND = 1_000_000
 DAY = 86_400 * SECOND

@@ -30,6 +30,7 @@ from torch.nn import functional as F
 
 from onward.errors import ConfigError
 from onward.models.base import Traits
+from onward.models.features.times import time_buckets
 from onward.models.noise import dropout
 from onward.models.sequence import Rows, SequenceConfig, SequenceModel
 
@@ -135,14 +136,3 @@ class HSTU(SequenceModel):
         times_BL = rows.padded(times)
         asked_BL = times_BL if asked is None else rows.padded(asked)
         return time_buckets(asked_BL[:, :, None] - times_BL[:, None, :], self.time_buckets)
-
-
-def time_buckets(microseconds: Tensor, count: int) -> Tensor:
-    """Int64 bucket, 0 to count - 1, of differences in microseconds (int64).
-
-    Bucket 2 n begins at 2^n seconds, 2 n + 1 at 1.5 times that; less than a second, negative too, is bucket 0.
-    """
-    seconds = microseconds.float().mul_(1e-6).clamp_(min=1)
-    # a float32's bits, read as a number, are its exponent (1.0 has 127) and then its mantissa, whose first bit is kept
-    exponent_and_half = seconds.view(torch.int32).bitwise_right_shift_(22)
-    return exponent_and_half.sub_(2 * 127).clamp_(max=count - 1).long()

@@ -1,0 +1,1 @@
+"""Everything known beside item ids: fitted columns, their encoding, and their fusion into vectors."""

@@ -1,0 +1,64 @@
+"""Histories that carry what a model's feature columns read, so that batches only gather it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from onward.data.dataset import CODED, Dataset
+from onward.data.sequences import Histories
+from onward.models.features.columns import Column, Read, TimeColumn
+from onward.models.features.source import Source
+
+Arrays = dict[str, NDArray[np.generic]]
+
+
+def with_features(histories: Histories, columns: Sequence[Column], source: Source | Dataset) -> Histories:
+    """All users' histories of a dataset with the inputs of fitted columns; a column that it lacks is missing.
+
+    Args:
+        histories: of the source, each row one user; perhaps with another numbering of items.
+    """
+    if not columns:
+        return histories
+    source = Source.of(source) if isinstance(source, Dataset) else source
+    offered = {(one.owner, one.name) for one in source.offered}
+    arrays: Arrays = dict(histories.columns)
+    lookups: Arrays = dict(histories.lookups)
+    about: Arrays = dict(histories.about)
+    events = [column for column in columns if column.owner == "events"]
+    for column in events:
+        if ("events", column.name) not in offered or column.key not in arrays:
+            arrays[column.key] = np.zeros(len(histories.item), dtype=np.int32)
+            lookups[column.key] = column.missing(1).numpy()
+        elif column.kind in CODED:
+            lookups[column.key] = _lookup(column, source.values(column.name))
+        elif not isinstance(column, TimeColumn):
+            arrays[column.key] = column.read(pl.Series(arrays[column.key]))
+    for column in columns:
+        if column.owner == "users":
+            there = column.name in source.users.columns
+            values = source.users[column.name] if there else pl.Series([None] * source.users.height)
+            about[column.key] = column.read(values)
+    return replace(
+        histories,
+        columns=arrays,
+        lookups=lookups,
+        about=about,
+        inputs=tuple(column.key for column in events if not _is_own_time(column)),
+        known=tuple(column.key for column in events if column.known_at_request),
+    )
+
+
+def _lookup(column: Column, values: pl.Series) -> Read:
+    """Row c is what code c stands for to the model. Of actions the codes begin with a name, of others with missing."""
+    read = column.read(values)
+    return read if column.key == "action" else np.concatenate([column.missing(1).numpy(), read])
+
+
+def _is_own_time(column: Column) -> bool:
+    return isinstance(column, TimeColumn) and column.elapsed
