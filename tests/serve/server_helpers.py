@@ -89,7 +89,7 @@ class Server:
         line = self.process.stdout.readline()
         if not line.startswith(b'{"format"'):
             self.kill()
-            raise AssertionError(self.log.read_text())
+            raise AssertionError(line.decode() + self.log.read_text())
         self.started = json.loads(line)
         self.url = str(self.started["url"])
 

@@ -95,11 +95,15 @@ class Deployer:
         self._draining = False
         self._thread = threading.Thread(target=self._watch, name="deployer", daemon=True)
 
-    def start(self) -> None:
-        """Load the active model, then keep watching. Raises OnwardError when it can't be loaded."""
+    def start(self, first: str | None = None) -> None:
+        """Load the active model, or the proposed one that this server starts with, and keep watching.
+
+        Raises OnwardError when it can't be loaded.
+        """
         deployment = self._store.deployment()
-        if deployment.active is not None:
-            self._engines[deployment.active] = self.models.engine(deployment.active)
+        name = first if first is not None and first == deployment.target else deployment.active
+        if name is not None:
+            self._engines[name] = self.models.engine(name)
         self._announce(deployment)
         self._thread.start()
 
@@ -191,7 +195,8 @@ class Deployer:
 
     def _follow(self, deployment: Deployment) -> None:
         active, target = deployment.active, deployment.target
-        if active is not None and active not in self._engines and self._worth_trying(active):
+        replaced = target in self._engines  # when a server starts with a new model: not worth loading any more
+        if active is not None and active not in self._engines and not replaced and self._worth_trying(active):
             self._load(active)
         if target is None:
             self._target_since = None

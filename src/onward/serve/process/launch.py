@@ -8,7 +8,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from onward.errors import ConfigError
+from onward.errors import ConfigError, ConflictError
 from onward.manifest import bundle_folder
 from onward.serve.models.deploy import alive_workers
 from onward.serve.store.protocol import EventStore
@@ -70,8 +70,24 @@ def model_name(model: Path) -> str:
     return folder.parent.name if folder.name == "model" and folder.parent.name else folder.name
 
 
-def settle(store: EventStore, name: str | None) -> str:
-    """Make the model of the command line the one that serves, where nothing speaks against it; returns a note.
+@dataclass(frozen=True)
+class Choice:
+    """The model that a server starts with.
+
+    Attributes:
+        model: its name.
+        proposed: whether it isn't active yet: it takes over once every worker has loaded and checked it.
+        note: how it came to that, where a reader should know.
+    """
+
+    model: str
+    proposed: bool = False
+    note: str = ""
+
+
+def choose(store: EventStore, name: str | None) -> Choice:
+    """Propose the model of the command line, where nothing speaks against it; what is active stays so until
+    `take_over`.
 
     Where other workers are serving on this store already, their model stays. Raises ConfigError without any model.
     """
@@ -79,14 +95,31 @@ def settle(store: EventStore, name: str | None) -> str:
     if name is None:
         if now.active is None:
             raise ConfigError("which model? the store names none", "onward serve MODEL")
-        return ""
+        return Choice(now.active)
     if now.active == name:
-        return ""
-    alive = [one for one in alive_workers(store) if one.state != "draining"]
-    if now.active is not None and alive:
-        return f"other servers on this store serve '{now.active}', so this one does; activate '{name}' to change all"
-    if now.target is not None:
-        store.withdraw("the server was started again")
-    store.propose(name)
+        return Choice(name)
+    if now.active is not None and any(worker.state != "draining" for worker in alive_workers(store)):
+        others = f"other servers on this store serve '{now.active}', so this one does; activate '{name}' to change all"
+        return Choice(now.active, note=others)
+    if now.target != name:  # else another server that starts now proposed the same
+        if now.target is not None:
+            store.withdraw("the server was started again")
+        store.propose(name)
+    kept = f"the store said '{now.active}' before; it is kept for a rollback" if now.active is not None else ""
+    return Choice(name, True, kept)
+
+
+def take_over(store: EventStore, name: str) -> None:
+    """Make the proposed model the active one. Raises ConflictError when another server's choice came between."""
+    now = store.deployment()
+    if now.active == name:
+        return
+    if now.target != name:
+        raise ConflictError(f"another server on this store chose a model while '{name}' was loaded", "start it again")
     store.flip(now.generation)
-    return f"the store said '{now.active}' before; it is kept for a rollback" if now.active is not None else ""
+
+
+def give_up(store: EventStore, name: str) -> None:
+    """Take the proposal back: the server didn't start."""
+    if store.deployment().target == name:
+        store.withdraw("the server that was to serve it did not start")

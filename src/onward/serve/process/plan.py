@@ -1,4 +1,4 @@
-"""What a worker is told when it starts."""
+"""What a worker is told when it starts, and what it says when it can't."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ class WorkerPlan(Config):
     """File or URL of the store."""
     model: str | None
     """Bundle named on the command line."""
+    first: str | None
+    """Name of the model that takes over once every worker has loaded and checked it."""
     models: str | None
     """Folder of further ones."""
     settings: ServeConfig
@@ -28,3 +30,16 @@ class WorkerPlan(Config):
     """Whether the live page is served."""
     name: str
     """Of the server: host and port."""
+
+
+class Refusal(Config):
+    """The first word of a worker that can't start: its error."""
+
+    code: str
+    """Which error."""
+    message: str
+    """What is wrong."""
+    hint: str
+    """What to do about it."""
+    exit_code: int
+    """Of the command."""

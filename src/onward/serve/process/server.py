@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from onward.errors import OnwardError
 from onward.serve.api.metrics import shared_table
-from onward.serve.process.launch import Address, listen, model_name, require_keys, settle
+from onward.serve.process.launch import Address, Choice, choose, give_up, listen, model_name, require_keys, take_over
 from onward.serve.process.logs import log_to_stderr
 from onward.serve.process.plan import WorkerPlan
 from onward.serve.process.supervisor import supervise
@@ -56,8 +58,8 @@ def run_server(
     name = None if model is None else model_name(model)
     address = listen(host, port)
     try:
-        keys, active, note = _check(store, address, name)
-        notes = [note] if note else []
+        keys, choice = _check(store, address, name)
+        notes = [choice.note] if choice.note else []
         if port and address.port != port:
             notes.append(f"port {port} is taken, so it is {address.port}")
         plan = WorkerPlan(
@@ -65,33 +67,42 @@ def run_server(
             workers=workers,
             store=store,
             model=None if model is None else str(model.resolve()),
+            first=choice.model if choice.proposed else None,
             models=None if models is None else str(models.resolve()),
             settings=settings,
             page=page,
             name=f"{socket.gethostname()}:{address.port}",
         )
-        return _run(plan, address, lambda: ready(Started(address.url, active, place(store), keys, notes)))
+        return _run(plan, address, lambda: ready(Started(address.url, choice.model, place(store), keys, notes)))
     finally:
         address.listening.close()
 
 
-def _check(store: str, address: Address, name: str | None) -> tuple[int, str, str]:
-    """Keys that are good, the model that serves, and a note on how it came to that."""
-    opened = open_store(store)
-    try:
-        keys = require_keys(address.host, opened)
-        note = settle(opened, name)
-        return keys, opened.deployment().active or "", note
-    finally:
-        opened.close()
+def _check(store: str, address: Address, name: str | None) -> tuple[int, Choice]:
+    """Keys that are good, and the model to start with."""
+    with closing(open_store(store)) as opened:
+        return require_keys(address.host, opened), choose(opened, name)
 
 
 def _run(plan: WorkerPlan, address: Address, ready: Callable[[], None]) -> int:
-    if plan.workers == 1:
-        from onward.serve.process.worker import (
-            run_worker,  # loads the numerical libraries, which a parent needs none of
-        )
+    try:
+        if plan.workers == 1:
+            from onward.serve.process.worker import (
+                run_worker,  # loads the numerical libraries, which a parent needs none of
+            )
 
-        return run_worker(plan, address.listening, None, ready)
-    with shared_table(plan.workers) as table:
-        return supervise(plan, address.listening, table, ready)
+            return run_worker(plan, address.listening, None, ready)
+        with shared_table(plan.workers) as table:
+            return supervise(plan, address.listening, table, lambda: _serve_first(plan, ready))
+    except BaseException:
+        if plan.first is not None:
+            with suppress(OnwardError), closing(open_store(plan.store)) as opened:
+                give_up(opened, plan.first)
+        raise
+
+
+def _serve_first(plan: WorkerPlan, ready: Callable[[], None]) -> None:
+    if plan.first is not None:
+        with closing(open_store(plan.store)) as opened:
+            take_over(opened, plan.first)
+    ready()

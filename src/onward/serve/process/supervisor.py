@@ -15,7 +15,7 @@ from typing import BinaryIO
 import structlog
 
 from onward.errors import OnwardError
-from onward.serve.process.plan import GIVE_UP, WorkerPlan
+from onward.serve.process.plan import GIVE_UP, Refusal, WorkerPlan
 
 LOOK = 0.1
 """Seconds between two looks at the workers."""
@@ -27,9 +27,19 @@ log = structlog.get_logger("onward.serve")
 
 
 class WorkerError(OnwardError):
-    """A worker could not start."""
+    """A worker could not start, or did not stop."""
 
     code = "worker"
+
+    @classmethod
+    def told(cls, line: bytes, worker: int) -> WorkerError:
+        """The error that a worker's first word is; the log has it where there was no word."""
+        if not line.startswith(b"{"):
+            return cls(f"worker {worker} could not start; its message stands above")
+        said = Refusal.model_validate_json(line)
+        error = cls(said.message, said.hint)
+        error.code, error.exit_code = said.code, said.exit_code
+        return error
 
 
 def supervise(plan: WorkerPlan, listening: socket.socket, table: BinaryIO, ready: Callable[[], None]) -> int:
@@ -90,8 +100,9 @@ class _Child:
     def wait_until_ready(self) -> None:
         """Wait for its first word. Raises WorkerError when it ends without one."""
         assert self.process.stdout is not None
-        if self.process.stdout.readline() != b"ready\n":
-            raise WorkerError(f"worker {self._plan.number} could not start; its message stands above")
+        line = self.process.stdout.readline()
+        if line != b"ready\n":
+            raise WorkerError.told(line, self._plan.number)
 
     def keep_alive(self) -> None:
         """Start it again when it has died: at once, or after a pause where it had only just started."""

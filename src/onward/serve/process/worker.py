@@ -21,9 +21,9 @@ from onward.serve.api.metrics import Metrics
 from onward.serve.models.deploy import Deployer
 from onward.serve.models.shelf import Shelf
 from onward.serve.process.connections import Connections
-from onward.serve.process.launch import BACKLOG
+from onward.serve.process.launch import BACKLOG, take_over
 from onward.serve.process.logs import log_to_stderr
-from onward.serve.process.plan import GIVE_UP, WorkerPlan
+from onward.serve.process.plan import GIVE_UP, Refusal, WorkerPlan
 from onward.serve.service import Service
 from onward.serve.store.protocol import open_store
 
@@ -48,6 +48,8 @@ def run_worker(plan: WorkerPlan, listening: socket.socket, table: int | None, re
     """
     _prepare(plan)
     service = build_service(plan, table)
+    if plan.workers == 1 and plan.first is not None:
+        take_over(service.store, plan.first)
     server = _Server(service, plan, listening, ready)
     server.run(sockets=[listening])
     service.close()
@@ -60,7 +62,7 @@ def build_service(plan: WorkerPlan, table: int | None) -> Service:
     metrics = Metrics(table, plan.number)
     shelf = Shelf(store, plan.settings, plan.models, plan.model)
     deployer = Deployer(store, shelf, f"{plan.name}/{plan.number}")
-    deployer.start()
+    deployer.start(plan.first)
     return Service(store, plan.settings, deployer, Keys(store), metrics, plan.number)
 
 
@@ -147,6 +149,8 @@ def main() -> None:
     try:
         run_worker(plan, listening, table, lambda: print("ready", flush=True))
     except OnwardError as error:
+        said = Refusal(code=error.code, message=error.message, hint=error.hint, exit_code=error.exit_code)
+        print(said.model_dump_json(), flush=True)
         sys.exit(f"worker {plan.number}: {error}")
 
 

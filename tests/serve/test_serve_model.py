@@ -1,0 +1,83 @@
+"""`onward serve MODEL`: a model serves once it was loaded and checked, and a bad one changes nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from server_helpers import Server, run
+
+from onward.data.dataset import sha256
+from onward.serve.process.launch import choose, give_up, take_over
+from onward.serve.store.protocol import Deployment, open_store
+
+
+def deployment(store: Path) -> Deployment:
+    """What a store says serves."""
+    with closing(open_store(store)) as opened:
+        return opened.deployment()
+
+
+@pytest.fixture
+def nan(models: Path, tmp_path: Path) -> Path:
+    """A bundle whose hashes are right and whose scores are not finite."""
+    bundle = shutil.copytree(models / "first", tmp_path / "nan")
+    weights = bundle / "weights.safetensors"
+    state = safetensors.torch.load_file(weights)
+    broken = {name: torch.full_like(one, torch.nan) if one.is_floating_point() else one for name, one in state.items()}
+    safetensors.torch.save_file(broken, weights)
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["files"]["weights.safetensors"] = sha256(weights)
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    return bundle
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_bad_model_is_refused_and_the_store_stays_as_it_was(nan: Path, tmp_path: Path, workers: str) -> None:
+    with closing(open_store(tmp_path / "events.db")) as store:
+        take_over(store, choose(store, "first").model)
+    refused = run(
+        "serve", str(nan), "--store", str(tmp_path / "events.db"), "--port", "0", "--workers", workers, "--json"
+    )
+    assert refused.returncode == 2
+    problem = json.loads(refused.stdout)["error"]
+    assert (problem["code"], problem["hint"]) == ("format", "train it again")
+    assert "model 'nan' gives scores that are not finite" in problem["message"]
+    assert "Traceback" not in refused.stderr
+    after = deployment(tmp_path / "events.db")
+    assert (after.active, after.previous, after.target, after.generation) == ("first", None, None, 1)
+
+
+def test_a_good_model_takes_over_and_the_one_before_is_kept(models: Path, tmp_path: Path) -> None:
+    with closing(open_store(tmp_path / "events.db")) as store:
+        take_over(store, choose(store, "first").model)
+        store.propose("ghost")  # a server was killed while it loaded
+    with Server(tmp_path, models / "second", "--models", str(models), "--workers", "2") as server:
+        assert server.started["model"] == "second"
+        assert any("'first' before" in note for note in server.started["notes"])
+        with server.client() as http:
+            asked = [http.post("/v1/recommendations", json={"history": ["4"]}) for _ in range(8)]
+            assert {answer.json()["model"] for answer in asked} == {"second"}
+            assert http.post("/v1/models/rollback", json={}).json()["active"] == "first"
+    assert deployment(server.store).generation == 3
+    assert "model refused" not in server.log.read_text()
+
+
+def test_two_servers_that_start_with_one_model_at_once(models: Path, tmp_path: Path) -> None:
+    with closing(open_store(tmp_path / "events.db")) as store:
+        choices = [choose(store, "first"), choose(store, "first")]
+        assert [choice.proposed for choice in choices] == [True, True]
+        for _ in choices:
+            take_over(store, "first")
+        assert store.deployment() == Deployment("first", None, None, 1)
+        assert not choose(store, "first").proposed
+        assert choose(store, "second").note == "the store said 'first' before; it is kept for a rollback"
+        give_up(store, "first")
+        assert store.deployment().target == "second"
+        give_up(store, "second")
+        assert store.deployment().target is None
