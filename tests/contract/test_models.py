@@ -21,8 +21,9 @@ from onward.data.catalog import Catalog
 from onward.data.dataset import Manifest
 from onward.data.sequences import Histories
 from onward.data.synthetic import as_histories, block_events, chain_events
+from onward.models import registry
 from onward.models.base import Items, Recommender, build
-from onward.models.registry import MODELS, model_class
+from onward.models.registry import MODELS
 from onward.models.stepwise import Stepwise
 
 V = 23
@@ -34,7 +35,15 @@ SETTINGS: dict[str, dict[str, object]] = {"als": {"factors": 8, "regularization"
 FLOOR = ("random", "popularity")
 """Models that don't look at what the history holds."""
 
-ALL = list(MODELS)
+REPEAT = "+repeat"
+"""Ends the name of a model that is set to repeat items of the history."""
+
+
+def model_class(name: str) -> type[Recommender]:
+    return registry.model_class(name.removesuffix(REPEAT))
+
+
+ALL = [*MODELS, "sasrec" + REPEAT, "gru" + REPEAT]
 TRAINABLE = [name for name in ALL if model_class(name).traits.trainable]
 FITTED = [name for name in ALL if name not in TRAINABLE]
 
@@ -52,7 +61,7 @@ def make_catalog(n: int) -> Catalog:
 def learn(name: str, training: Histories, tie_rank: np.ndarray, seed: int = 0, epochs: int = 3) -> Recommender:
     """A small model of this name, trained as its traits say."""
     cls = model_class(name)
-    settings = SMALL if cls.traits.trainable else SETTINGS.get(name, {})
+    settings = {**SMALL, "repeat": name.endswith(REPEAT)} if cls.traits.trainable else SETTINGS.get(name, {})
     torch.manual_seed(seed)
     model = build(cls, settings, Items(training.item_counts(), tie_rank))
     if not cls.traits.trainable:
@@ -256,7 +265,7 @@ MANIFEST = Manifest(
 @pytest.mark.parametrize("name", ALL)
 def test_saved_and_loaded_it_scores_the_same_bits(name: str, tmp_path: Path) -> None:
     model = fitted(name)
-    config = RunConfig(model={"name": name, **model.config.model_dump(mode="json")})
+    config = RunConfig(model={"name": model.name, **model.config.model_dump(mode="json")})
     write_bundle(tmp_path / "model", model, make_catalog(V), config, MANIFEST, {})
     loaded = load_bundle(tmp_path / "model").model
     assert type(loaded) is type(model)

@@ -49,10 +49,13 @@ class ObjectiveConfig(ModelConfig):
     differ by dropout, and by train.augment where it is set. 0: none."""
     temperature: float = Field(0.1, gt=0)
     """For contrastive: cosines of states are divided by this."""
+    repeat: bool = False
+    """Whether a gate chooses between repeating an item of the history and exploring the catalog; by the exact
+    likelihood, so that the loss is cross_entropy whatever the catalog's size."""
 
     def resolved(self, n_items: int, bfloat16: bool = False) -> Self:
         """The same settings with `auto` replaced by what it means for a catalog and a machine."""
-        loss = "cross_entropy" if n_items <= EXACT_ITEMS else "sampled_softmax"
+        loss = "cross_entropy" if n_items <= EXACT_ITEMS or self.repeat else "sampled_softmax"
         means = {"loss": loss, "softmax": "bfloat16" if bfloat16 else "float32"}
         return self.model_copy(update={name: value for name, value in means.items() if getattr(self, name) == "auto"})
 

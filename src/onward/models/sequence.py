@@ -23,6 +23,7 @@ from onward.errors import ConfigError
 from onward.models import losses
 from onward.models.base import Items, Recommender
 from onward.models.objective import ObjectiveConfig, item_logits, ranking_loss
+from onward.models.repeat import Repeat, check_repeat
 from onward.models.windows import RequestWindows
 from onward.preferences import CHUNK_ROWS
 
@@ -149,6 +150,8 @@ class SequenceModel(nn.Module, Recommender):
         if config.loss == "mse":
             self.value_input = nn.Parameter(torch.zeros(config.width))
             self.register_buffer("value_bounds", torch.tensor([0.0, 1.0]))
+        check_repeat(config, self.traits, self.name)
+        self.repeat = Repeat(config.width) if config.repeat else None
         self.sampler = NegativeSampler(items.train_counts, config.negatives_power)
         self.initialise()
         self.eval()  # the training loop alone switches dropout on, so that threads may ask for scores at once
@@ -174,6 +177,8 @@ class SequenceModel(nn.Module, Recommender):
                 (nn.init.orthogonal_ if "weight_hh" in name else nn.init.xavier_uniform_)(parameter)
             elif name.endswith("bias") or "bias_" in name:
                 nn.init.zeros_(parameter)
+        if self.repeat is not None:
+            self.repeat.initialise()
 
     def start_training(self, training: Histories) -> None:
         """Take from the training events what the model needs before the first step: the range of their values."""
@@ -235,7 +240,11 @@ class SequenceModel(nn.Module, Recommender):
         if self.config.loss == "mse":
             return self._value_loss(states_SD if owners is None else states_SD[owners], batch)
         wanted, weights, table, bias = batch.targets, batch.target_weights, self._table(), self.output_bias
-        return ranking_loss(states_SD, wanted, weights, table, bias, self.sampler, self.config, self.chunk_rows, owners)
+        copied = None
+        if self.repeat is not None:
+            copied = self.repeat.mixture(states_SD, batch, batch.asked()[0], owners, table)
+        rows = self.chunk_rows
+        return ranking_loss(states_SD, wanted, weights, table, bias, self.sampler, self.config, rows, owners, copied)
 
     def _value_loss(self, states_TD: Tensor, batch: Batch) -> Tensor:
         """How far the interest in each target is from its event's value."""
@@ -281,9 +290,12 @@ class SequenceModel(nn.Module, Recommender):
             return torch.cat([states for _, states in found]).index_select(0, order.to(device))
 
     def score_histories(self, histories: Histories) -> Tensor:
-        """(B, V + 1) float32 logits of every item after each history."""
+        """(B, V + 1) float32 logits of every item after each history; log-probabilities where items are repeated."""
         with torch.no_grad():
-            scores = F.linear(self.last_states(histories), self._table(), self.output_bias)
+            states, table = self.last_states(histories), self._table()
+            scores = F.linear(states, table, self.output_bias)
+            if self.repeat is not None:
+                scores = self.repeat.mix(scores, states, histories, self.config.max_length, table)
         return scores.float()
 
     @property
