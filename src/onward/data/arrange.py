@@ -136,7 +136,7 @@ def buckets(folder: Path, users: NDArray[np.int32], items: NDArray[np.int32], wo
     """
     scanned = open_columns(folder)
     extra = sum(name.startswith(FEATURE) for name in scanned)
-    limit = BUCKET_EVENTS * 5 // (5 + extra)  # about the same memory, whatever the number of features
+    limit = max(1, BUCKET_EVENTS * 5 // (5 + extra))  # about the same memory, whatever the number of features
     counts = np.zeros(len(users), dtype=np.int64)
     for rows in _slices(len(scanned["user"])):
         counts += np.bincount(users[scanned["user"][rows]], minlength=len(users))

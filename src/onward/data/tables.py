@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from onward.data.features.cells import MISSING, Place, read_sets
+from onward.data.features.cells import MISSING, Place, are_lists, are_numbers, read_sets, read_vectors
 from onward.data.features.declared import Declared, check_declared
 from onward.data.features.infer import Inferred, infer
 from onward.data.features.kinds import SETS, Owner, plain
 from onward.data.features.survey import Survey
-from onward.data.features.typed import as_kind, check_cells
+from onward.data.features.typed import as_kind, check_cells, vectors_of
 from onward.data.readers import Source
 from onward.data.schema import check_column, check_id_type, read_ids, some, usual_column
 from onward.errors import DataError
@@ -160,12 +160,12 @@ def _feature(series: pl.Series, source: Source, owner: Owner, said: Mapping[str,
     """One column of the table, checked: as its declared kind, or as what it looks like."""
     name = series.name
     its = said.get(name, Declared())
-    if not its.use:
-        return _typed(series, source)
     place = Place(source.name, owner, name, 1, file if its.kind is not None else None)
+    if not its.use:
+        return _typed(series, source, place)
     if its.kind is not None:
         return as_kind(series, its.kind, place, source.types.get(name)).alias(name)
-    return check_cells(_typed(series, source), place)
+    return check_cells(_typed(series, source, place), place)
 
 
 def _one_row_an_id(table: pl.DataFrame, role: str, where: str) -> pl.DataFrame:
@@ -184,7 +184,7 @@ def _one_row_an_id(table: pl.DataFrame, role: str, where: str) -> pl.DataFrame:
     )
 
 
-def _typed(series: pl.Series, source: Source) -> pl.Series:
+def _typed(series: pl.Series, source: Source, place: Place) -> pl.Series:
     """A feature as number, text, list or time. Texts of files without types are numbers only if all of them are."""
     dtype = series.dtype
     if dtype in (pl.Categorical, pl.Enum):
@@ -206,20 +206,15 @@ def _typed(series: pl.Series, source: Source) -> pl.Series:
         return _split(series, " ")
     if declared == "token":
         return series
-    return _listed(series) if _is_listed(series) else _split(_number(series), "|")
+    known = series.drop_nulls()
+    return _listed(series, place) if known.len() and are_lists(known) else _split(_number(series), "|")
 
 
-def _is_listed(series: pl.Series) -> bool:
-    values = series.drop_nulls()
-    return bool(values.len() and (values.str.starts_with("[") & values.str.ends_with("]")).all())
-
-
-def _listed(series: pl.Series) -> pl.Series:
+def _listed(series: pl.Series, place: Place) -> pl.Series:
     """`[a, b]` as JSON and Python write it: numbers with fractions are a vector, anything else names."""
-    place = Place("", "items", series.name, 1)
-    if series.drop_nulls().str.contains(r"^\[\s*-?\d+\.\d|^\[\s*\]$").all():
-        return series.str.strip_chars("[] ").str.extract_all(r"[^\s,]+").cast(pl.List(pl.Float64), strict=False)
-    return read_sets(series, place)
+    if are_numbers(series.drop_nulls()) == (True, True):
+        return vectors_of(*read_vectors(series, place)).alias(series.name)
+    return read_sets(series, place).alias(series.name)
 
 
 def _number(series: pl.Series) -> pl.Series:

@@ -14,6 +14,8 @@ from onward.errors import DataError
 MISSING = ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "\\N"]
 """What stands for no value in columns of numbers, times and vectors that are text."""
 _MEMBERS = r""""(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\[\],\s'"][^\[\],]*"""
+_NUMBERS = r"^\[(?:[-+\d.eE,;\s]|(?i:nan|null|none|inf(?:inity)?))*\]$"
+_FRACTION = r"\d\.\d|\d[eE]|(?i:nan)"
 Floats = NDArray[np.float32]
 
 
@@ -143,6 +145,16 @@ def read_sets(cells: pl.Series, place: Place, separator: str | None = None) -> p
     lists = lists.list.eval(pl.element().filter(pl.element().is_not_null() & (pl.element() != "")))
     lists = lists.list.unique().list.sort()
     return lists.set(lists.list.len() == 0, None)
+
+
+def are_lists(texts: pl.Series) -> bool:
+    """Whether all texts are lists as JSON and Python write them: `[...]`."""
+    return bool((texts.str.starts_with("[") & texts.str.ends_with("]")).all())
+
+
+def are_numbers(lists: pl.Series) -> tuple[bool, bool]:
+    """Of texts that are lists: whether all hold numbers alone, and whether one of those has a fraction."""
+    return bool(lists.str.contains(_NUMBERS).all()), bool(lists.str.contains(_FRACTION).any())
 
 
 def _split(text: pl.Series, separator: str | None) -> pl.Series:

@@ -57,7 +57,14 @@ def read_declared(file: str | Path | None) -> tuple[FeatureFile, str]:
     if file is None or file == NONE:
         return FeatureFile(), "features.toml"
     path = Path(file)
-    made = FeatureFile.parse(read_toml(path), path.name)
+    values = read_toml(path)
+    FeatureFile.parse({owner: {} for owner in values}, path.name)  # owners that there are
+    read: dict[str, dict[str, Declared]] = {}
+    for owner, columns in values.items():
+        if not isinstance(columns, dict) or not all(isinstance(said, dict) for said in columns.values()):
+            raise ConfigError(f"{path.name}: [{owner}] holds a table for each column", f"for example [{owner}.price]")
+        read[owner] = {name: Declared.parse(said, f"{path.name}: {owner}.{name}") for name, said in columns.items()}
+    made = FeatureFile(**read)
     for owner in ("items", "users"):
         for name, said in getattr(made, owner).items():
             if said.known_at_request:

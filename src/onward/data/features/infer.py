@@ -56,7 +56,7 @@ def _kind(name: str, seen: Survey) -> Kind:
     if "flag" in seen.families:
         return "category"
     if seen.lists:
-        return "vector" if seen.points else "categories"
+        return "vector" if seen.vectors and seen.fraction else "categories"
     if seen.numbers and not seen.padded:
         if says_time(name) and seen.low >= _EPOCH:
             return "time"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from onward.data.features.cells import MISSING
+from onward.data.features.cells import MISSING, are_lists, are_numbers
 from onward.data.features.kinds import Family, family
 from onward.data.readers import Source
 from onward.data.times import read_dates
@@ -45,7 +45,7 @@ class Survey:
         dtype: type in the first table.
         numbers, whole, times, lists: whether all its values read as numbers, whole numbers, times, `[...]`.
         padded: whether a number among them starts with 0, as codes do.
-        points: whether lists hold numbers with fractions.
+        vectors, fraction: whether all those lists hold numbers alone, and whether one has a fraction.
         bars: whether some text has `|` in it.
         words: words a text, on average.
         low, high: range of the numbers.
@@ -57,8 +57,8 @@ class Survey:
         self.rows = self.known = 0
         self.families: set[Family] = set()
         self.types: set[str] = set()
-        self.numbers = self.whole = self.times = self.lists = self.points = True
-        self.padded = self.bars = False
+        self.numbers = self.whole = self.times = self.lists = self.vectors = True
+        self.padded = self.bars = self.fraction = False
         self.low, self.high = np.inf, -np.inf
         self._words = 0
         self._distinct = Distinct()
@@ -113,9 +113,11 @@ class Survey:
             self.numbers = self.whole = self.times = self.lists = False
         self._words += int(cells.str.count_matches(r"\S+").sum())
         self.bars |= bool(cells.str.contains("|", literal=True).any())
+        self.lists = self.lists and are_lists(cells)
         if self.lists:
-            self.lists = bool((cells.str.starts_with("[") & cells.str.ends_with("]")).all())
-            self.points &= self.lists and bool(cells.str.contains(r"^\[\]$|\d[.eE]").all())
+            of_numbers, fraction = are_numbers(cells)
+            self.vectors &= of_numbers
+            self.fraction |= fraction
         if not (self.numbers or self.times):
             return
         cells = cells.str.strip_chars()
