@@ -12,7 +12,7 @@ import onward
 
 LAYERS = (
     {"errors", "config", "files", "payload", "client"},
-    {"data", "machine", "preferences", "threads"},
+    {"data", "text", "machine", "preferences", "threads"},
     {"models"},
     {"manifest", "card", "bundle", "runs", "training_rows"},
     {"recommend", "evaluate"},

@@ -1,0 +1,1 @@
+"""Text of items and events as vectors: encoders by name, a cache, mood. Nothing here opens a connection."""
