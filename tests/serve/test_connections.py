@@ -158,3 +158,47 @@ def test_more_than_may_wait_is_refused_at_once(server: Server) -> None:
         assert (answer.status_code, answer.json()["code"]) == (503, "overloaded")
         assert int(answer.headers["retry-after"]) >= 1
         until(lambda: http.post("/v1/recommendations", json={"history": ["4"]}).status_code == 200)
+
+
+def post(path: str, body: object, more: bytes = b"") -> bytes:
+    sent = json.dumps(body).encode()
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(sent)}\r\n"
+    )
+    return head.encode() + more + b"\r\n" + sent
+
+
+def test_requests_that_come_in_one_piece_are_answered_in_order(server: Server) -> None:
+    connection = connect(server)
+    connection.sendall(
+        post("/v1/recommendations", {"history": ["4"], "k": 1})
+        + b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+        + post("/v1/recommendations", {"history": ["4"], "k": 2})
+        + post("/v1/events", {"user": "pipe", "item": "4"}, b"Connection: close\r\n")
+    )
+    first, health, second, stored = [
+        json.loads(part.partition(b"\r\n\r\n")[2]) for part in rest(connection).split(b"HTTP/1.1 200 OK")[1:]
+    ]
+    assert [len(first["items"]), len(second["items"])] == [1, 2]
+    assert "items" not in health
+    assert stored["results"][0]["status"] == "stored"
+
+
+@pytest.mark.parametrize(
+    "unusual", [b"Transfer-Encoding: chunked\r\n", b"Expect: 100-continue\r\nContent-Length: 30\r\n"]
+)
+def test_an_unusual_request_has_the_usual_answer(server: Server, unusual: bytes) -> None:
+    body = b'{"user": "odd", "item": "4"  }'
+    connection = connect(server)
+    connection.sendall(HEAD + b"Connection: close\r\n" + unusual + b"\r\n")
+    connection.sendall(b"1e\r\n" + body + b"\r\n0\r\n\r\n" if b"chunked" in unusual else body)
+    assert json.loads(rest(connection).rpartition(b"\r\n\r\n")[2])["results"][0]["status"] == "stored"
+
+
+def test_a_large_body_is_read_whole_and_one_too_large_refused(server: Server) -> None:
+    many = {"events": [{"id": f"{n}-{'x' * 200}", "user": "many", "item": "4"} for n in range(1_000)]}
+    with server.client() as http:
+        told = http.post("/v1/events", json=many).json()["results"]
+        assert len(told) == 1_000
+        assert {one["status"] for one in told} == {"stored"}
+        assert http.post("/v1/events", json={"item": "x" * 2_000_000}).status_code == 413

@@ -66,9 +66,9 @@ def test_every_answer_comes_after_a_sync_of_all_that_was_written(tmp_path: Path)
     store = SqlStore(database, "store.db", ImpressionsConfig())
     for number in range(20):
         trace.clear()
-        future = store.append_soon(events(3, first=number * 3))
-        future.add_done_callback(lambda _: trace.append("answer"))
-        future.result()
+        told = threading.Event()
+        store.append_soon(events(3, first=number * 3), lambda _, told=told: (trace.append("answer"), told.set()))
+        assert told.wait(20)
         answered = trace.index("answer")
         assert "write" in trace[:answered]
         assert trace[answered - 1] == "sync", trace

@@ -13,12 +13,13 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import IO
 
 from onward.errors import FormatError
-from onward.serve.api.completion import Completions
+from onward.serve.api.completion import Completions, Done, result_of, then
 from onward.serve.api.keys import Keys
 from onward.serve.api.metrics import Metrics
 from onward.serve.api.problems import ApiError, no_such_item, said
@@ -90,23 +91,49 @@ class Service:
             self._waiters = Completions(loop)
         return self._waiters
 
-    async def recommend(self, request: Request) -> Recommended:
-        """One list; its impression is logged. Raises Overloaded, NotReady, StoreError, ConfigError for bad rules."""
-        answer = await self._completions.wait(self.batcher.submit(request))
-        return self._logged(request, answer)
+    def start_list(self, request: Request, done: Done[Recommended]) -> None:
+        """Have a list made; its impression is logged. On the event loop, which `done` is called on.
 
-    async def recommend_all(self, requests: Sequence[Request]) -> list[Recommended]:
-        """Several lists, in order; all or none."""
-        futures = [self.batcher.submit(request) for request in requests]
-        answers = [await self._completions.wait(future) for future in futures]
-        return [self._logged(request, answer) for request, answer in zip(requests, answers, strict=True)]
+        Raises, or tells `done`: Overloaded, NotReady, StoreError, ConfigError for bad rules.
+        """
+        logged = then(done, lambda answer: self._logged(request, answer))
+        self.batcher.submit(request, self._completions.on_loop(logged))
+
+    def start_lists(self, requests: Sequence[Request], done: Done[list[Recommended]]) -> None:
+        """Have several lists made, told in order; all or none. As `start_list`."""
+        logged = then(done, lambda answers: [self._logged(*one) for one in zip(requests, answers, strict=True)])
+        answers: list[Answer | Exception | None] = [None] * len(requests)
+        left = len(requests)
+
+        def told(place: int, result: Answer | Exception) -> None:
+            nonlocal left
+            answers[place], left = result, left - 1
+            if not left:
+                logged(next((one for one in answers if isinstance(one, Exception)), answers))
+
+        for place, request in enumerate(requests):
+            self.batcher.submit(request, self._completions.on_loop(partial(told, place)))
+
+    def start_events(self, events: Sequence[Event], done: Done[list[Outcome]]) -> None:
+        """Have events stored; `done` is told on the event loop when they are durable.
+
+        Raises, or tells `done`: StoreError.
+        """
+        started = time.perf_counter()
+
+        def counted(outcomes: list[Outcome]) -> list[Outcome]:
+            self.metrics.events(events, outcomes, time.perf_counter() - started)
+            return outcomes
+
+        self.store.append_soon(events, self._completions.on_loop(then(done, counted)))
+
+    async def recommend(self, request: Request) -> Recommended:
+        """`start_list`, and wait."""
+        return await result_of(partial(self.start_list, request))
 
     async def add_events(self, events: Sequence[Event]) -> list[Outcome]:
-        """Store events; done when they are durable. Raises StoreError."""
-        started = time.perf_counter()
-        outcomes = await self._completions.wait(self.store.append_soon(events))
-        self.metrics.events(events, outcomes, time.perf_counter() - started)
-        return outcomes
+        """`start_events`, and wait."""
+        return await result_of(partial(self.start_events, events))
 
     def history(self, user: str, limit: int) -> HistoryOut:
         """A user's newest events, oldest first."""

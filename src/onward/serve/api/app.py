@@ -15,34 +15,33 @@ from onward.errors import OnwardError
 from onward.serve.api.catalog import catalog_router
 from onward.serve.api.gate import Gate, problem
 from onward.serve.api.health import health_router
+from onward.serve.api.lanes import Lane
 from onward.serve.api.limits import RateLimit
-from onward.serve.api.live import lanes, live_router
+from onward.serve.api.live import live_router, starts
 from onward.serve.api.models import models_router
 from onward.serve.api.openapi import describe
 from onward.serve.api.problems import ApiError, invalid
-from onward.serve.api.security import Security
+from onward.serve.api.security import HEADERS, Security
 from onward.serve.api.users import users_router
 from onward.serve.service import Service
 
 
-def create_app(service: Service, workers: int = 1, page: bool = True) -> Gate:
-    """The application of one worker: ASGI.
+def create_app(service: Service, workers: int = 1, page: bool = True) -> tuple[Gate, list[Lane]]:
+    """The application of one worker, ASGI, and the lanes past it.
 
     Args:
         service: what answers.
         workers: that share the rate limits.
         page: whether to serve the live page at /.
     """
-    limits = service.settings.limits
-    return Gate(
-        routes(service, page),
-        security=Security(service.keys, RateLimit(limits.rate, workers)),
-        metrics=service.metrics,
-        lanes=lanes(service),
-        worker=service.worker,
-        body_bytes=limits.body_bytes,
-        archive_bytes=service.settings.models.archive_bytes,
+    limits, metrics = service.settings.limits, service.metrics
+    security = Security(service.keys, RateLimit(limits.rate, workers))
+    headers = [*HEADERS, (b"x-onward-worker", b"%d" % service.worker)]
+    gate = Gate(
+        routes(service, page), security, metrics, headers, limits.body_bytes, service.settings.models.archive_bytes
     )
+    started = starts(service).items()
+    return gate, [Lane(path, start, security, metrics, headers, limits.body_bytes) for path, start in started]
 
 
 def routes(service: Service, page: bool) -> FastAPI:

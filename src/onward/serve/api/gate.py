@@ -1,7 +1,6 @@
 """The gate: what every request passes before a route sees it, and every answer before it leaves.
 
-Keys, roles, rates, media types, sizes; security headers; errors as problems; counts. The two routes that carry the
-load, recommendations and events, are answered here without the framework, which costs more than the answer.
+Keys, roles, rates, media types, sizes; security headers; errors as problems; counts.
 """
 
 from __future__ import annotations
@@ -16,13 +15,11 @@ import structlog
 from onward.serve.api.limits import Receive, check_length, limited, read_already, read_body
 from onward.serve.api.metrics import Metrics
 from onward.serve.api.problems import ApiError, to_api_error
-from onward.serve.api.security import HEADERS, UPLOAD, WITH_BODY, Security
+from onward.serve.api.security import UPLOAD, WITH_BODY, Security
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
-Lane = Callable[[bytes], Awaitable[bytes]]
-"""A whole JSON body to a whole JSON answer."""
 
 log = structlog.get_logger("onward.serve")
 
@@ -34,8 +31,7 @@ class Gate:
         app: the routes.
         security: who may ask what.
         metrics: counts.
-        lanes: path -> what answers a POST to it at once.
-        worker: number that every answer carries.
+        headers: of every answer that doesn't set its own.
         body_bytes: largest body.
         archive_bytes: largest body of an upload.
     """
@@ -45,15 +41,13 @@ class Gate:
         app: App,
         security: Security,
         metrics: Metrics,
-        lanes: dict[str, Lane],
-        worker: int,
+        headers: list[tuple[bytes, bytes]],
         body_bytes: int,
         archive_bytes: int,
     ) -> None:
-        self._app, self._security, self._metrics, self._lanes = app, security, metrics, lanes
+        self._app, self._security, self._metrics = app, security, metrics
         self._body_bytes, self._archive_bytes = body_bytes, archive_bytes
-        self._headers = [*HEADERS, (b"x-onward-worker", b"%d" % worker)]
-        self._json_headers = [(b"content-type", b"application/json"), *self._headers]
+        self._headers = headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -73,21 +67,12 @@ class Gate:
                 await self._app(scope, limited(receive, limit), answer)
                 return
             body = await read_body(receive, limit)
-            lane = self._lanes.get(path) if scope["method"] == "POST" else None
-            if lane is None:
-                await self._app(scope, read_already(body, receive), answer)
-            else:
-                made = await lane(body)
-                answer.status = 200
-                await _reply(send, 200, self._json_headers, made)
+            await self._app(scope, read_already(body, receive), answer)
         except Exception as error:
             if not answer.started:  # else a route has answered the error, or can't any more
                 await answer.fail(problem(error, scope["method"]))
         finally:
-            route = path.removeprefix("/v1/") if path in self._lanes else "other"
-            self._metrics.count(f"requests:{route}:{answer.status // 100}xx")
-            if route == "recommendations":
-                self._metrics.observe("stage:total", time.perf_counter() - started)
+            self._metrics.request(path, answer.status, time.perf_counter() - started)
 
 
 class _Answer:
@@ -112,13 +97,10 @@ class _Answer:
     async def fail(self, error: ApiError) -> None:
         """Answer a problem."""
         self.status = error.status
-        await _reply(self._send, error.status, [*error.headers(), *self._headers], error.body())
-
-
-async def _reply(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-    length = (b"content-length", b"%d" % len(body))
-    await send({"type": "http.response.start", "status": status, "headers": [length, *headers]})
-    await send({"type": "http.response.body", "body": body})
+        body = error.body()
+        headers = [(b"content-length", b"%d" % len(body)), *error.headers(), *self._headers]
+        await self._send({"type": "http.response.start", "status": error.status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body})
 
 
 def problem(error: Exception, method: str) -> ApiError:

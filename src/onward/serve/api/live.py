@@ -1,9 +1,14 @@
-"""Routes that carry the load: recommendations, events, and what became of lists."""
+"""Routes that carry the load: recommendations, events, and what became of lists.
+
+Recommendations and events are functions that tell what they come to (`completion.Done`), for lanes and routes alike.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pydantic_core
@@ -11,7 +16,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 from pydantic import TypeAdapter, ValidationError
 
-from onward.serve.api.gate import Lane
+from onward.serve.api.completion import Done, result_of, then
 from onward.serve.api.problems import ApiError, FieldError
 from onward.serve.api.replies import AcceptedOut, EventsOut, RecommendationOut, RecommendationsOut
 from onward.serve.api.schemas import (
@@ -26,21 +31,21 @@ from onward.serve.api.schemas import (
 )
 from onward.serve.lists.requests import HistoryItem, Ranked, Request
 from onward.serve.service import CLICK, Recommended, Service
-from onward.serve.store.protocol import Event
+from onward.serve.store.protocol import Event, Outcome
 
 JSON = "application/json"
 _ONE_LIST, _LISTS = TypeAdapter(RecommendationIn), TypeAdapter(RecommendationsIn)
 _ONE_EVENT, _EVENTS = TypeAdapter(EventIn), TypeAdapter(EventsIn)
 
 
-def lanes(service: Service) -> dict[str, Lane]:
-    """What the gate answers by itself: the same functions as the routes', without the framework."""
+def starts(service: Service) -> dict[str, Callable[[bytes, Done[bytes]], None]]:
+    """Path -> what answers a POST of a JSON body, without the framework; it may also raise what a route may."""
 
-    async def recommendations(body: bytes) -> bytes:
-        return await _recommend(service, _parse(body, b'"requests"', _ONE_LIST, _LISTS))
+    def recommendations(body: bytes, done: Done[bytes]) -> None:
+        _recommend(service, _parse(body, b'"requests"', _ONE_LIST, _LISTS), done)
 
-    async def events(body: bytes) -> bytes:
-        return await _add_events(service, _parse(body, b'"events"', _ONE_EVENT, _EVENTS))
+    def events(body: bytes, done: Done[bytes]) -> None:
+        _add_events(service, _parse(body, b'"events"', _ONE_EVENT, _EVENTS), done)
 
     return {"/v1/recommendations": recommendations, "/v1/events": events}
 
@@ -52,12 +57,12 @@ def live_router(service: Service) -> APIRouter:
     @router.post("/recommendations", response_model=RecommendationOut | RecommendationsOut)
     async def recommendations(body: RecommendationIn | RecommendationsIn) -> Response:
         """The best items for a user, an anonymous session or a history; or several lists at once."""
-        return Response(await _recommend(service, body), media_type=JSON)
+        return Response(await result_of(partial(_recommend, service, body)), media_type=JSON)
 
     @router.post("/events", response_model=EventsOut)
     async def events(body: EventIn | EventsIn) -> Response:
         """Store one event or up to 1,000; answered when they are durable. Each has its own result."""
-        return Response(await _add_events(service, body), media_type=JSON)
+        return Response(await result_of(partial(_add_events, service, body)), media_type=JSON)
 
     @router.post("/shown")
     async def shown(body: ShownIn) -> AcceptedOut:
@@ -78,7 +83,7 @@ def live_router(service: Service) -> APIRouter:
             action=CLICK,
             request_id=body.request_id,
         )
-        return Response(await _add_events(service, event), media_type=JSON)
+        return Response(await result_of(partial(_add_events, service, event)), media_type=JSON)
 
     return router
 
@@ -93,14 +98,17 @@ def _parse(body: bytes, several: bytes, one: TypeAdapter[Any], many: TypeAdapter
         return many.validate_json(body)
 
 
-async def _recommend(service: Service, body: RecommendationIn | RecommendationsIn) -> bytes:
+def _recommend(service: Service, body: RecommendationIn | RecommendationsIn, done: Done[bytes]) -> None:
     if isinstance(body, RecommendationIn):
-        return pydantic_core.to_json(_list(await service.recommend(_request(service, body, ""))))
+        service.start_list(_request(service, body, ""), then(done, lambda made: pydantic_core.to_json(_list(made))))
+        return
     limit = service.settings.limits.batch
     if len(body.requests) > limit:
         raise _wrong("requests", f"at most {limit} lists are answered at once")
     requests = [_request(service, one, f"requests.{place}.") for place, one in enumerate(body.requests)]
-    return pydantic_core.to_json({"results": [_list(one) for one in await service.recommend_all(requests)]})
+    service.start_lists(
+        requests, then(done, lambda made: pydantic_core.to_json({"results": [_list(one) for one in made]}))
+    )
 
 
 def _request(service: Service, body: RecommendationIn, where: str) -> Request:
@@ -144,7 +152,7 @@ def _ranked(ranked: Ranked) -> dict[str, Any]:
     }
 
 
-async def _add_events(service: Service, body: EventIn | EventsIn) -> bytes:
+def _add_events(service: Service, body: EventIn | EventsIn, done: Done[bytes]) -> None:
     if isinstance(body, EventIn):
         events = [_event(body, "")]
     else:
@@ -152,7 +160,10 @@ async def _add_events(service: Service, body: EventIn | EventsIn) -> bytes:
         if len(body.events) > limit:
             raise _wrong("events", f"at most {limit} events are taken at once")
         events = [_event(one, f"events.{place}.") for place, one in enumerate(body.events)]
-    outcomes = await service.add_events(events)
+    service.start_events(events, then(done, _outcomes))
+
+
+def _outcomes(outcomes: list[Outcome]) -> bytes:
     results = [{"id": one.id, "status": one.status, "reason": one.reason} for one in outcomes]
     return pydantic_core.to_json({"results": results})
 

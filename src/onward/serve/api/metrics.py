@@ -85,6 +85,15 @@ class Metrics:
         self._row[first + bisect_left(BUCKETS, seconds)] += 1
         self._row[first + WIDTH - 1] += seconds
 
+    def request(self, path: str, status: int, seconds: float) -> None:
+        """Count an HTTP request, and how long a recommendation took."""
+        route = path.removeprefix("/v1/")
+        if route not in ROUTES:
+            route = "other"
+        self.count(f"requests:{route}:{status // 100}xx")
+        if route == "recommendations":
+            self.observe("stage:total", seconds)
+
     def answered(self, answer: Answer) -> None:
         """Count a list and the stages of its making."""
         for stage, seconds in answer.stages.items():

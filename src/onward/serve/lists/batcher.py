@@ -6,12 +6,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 
 from onward.errors import InputError, Overloaded
 from onward.serve.lists.requests import Answer, Request
 
-_Entry = tuple[Request, Future[Answer], float]  # and when it came
+_Entry = tuple[Request, Callable[[Answer | Exception], None], float]  # whom to tell, and when it came
 
 
 class Batcher:
@@ -45,16 +44,17 @@ class Batcher:
         """Requests that wait."""
         return len(self._waiting)
 
-    def submit(self, request: Request) -> Future[Answer]:
-        """The answer to come. Raises Overloaded when the queue is full or closed."""
-        future: Future[Answer] = Future()
+    def submit(self, request: Request, done: Callable[[Answer | Exception], None]) -> None:
+        """Ask for an answer; `done` is told it on the batcher's thread, and must neither wait nor raise.
+
+        Raises Overloaded when the queue is full or closed.
+        """
         with self._changed:
             if self._closed or len(self._waiting) >= self._max_queue:
                 raise Overloaded(len(self._waiting), retry_after=1.0)
-            self._waiting.append((request, future, time.perf_counter()))
+            self._waiting.append((request, done, time.perf_counter()))
             if len(self._waiting) == 1 or len(self._waiting) == self._max_batch:
                 self._changed.notify()
-        return future
 
     def close(self) -> None:
         """Answer what waits, then stop; returns when done."""
@@ -65,27 +65,24 @@ class Batcher:
 
     def _run(self) -> None:
         while batch := self._next():
-            started = time.perf_counter()
-            live = [entry for entry in batch if entry[1].set_running_or_notify_cancel()]
-            if live:
-                self._answer(live, started)
+            self._answer(batch, time.perf_counter())
 
     def _answer(self, entries: Sequence[_Entry], started: float) -> None:
         try:
             answers = self._function([request for request, _, _ in entries])
         except InputError as error:
             if len(entries) == 1:
-                entries[0][1].set_exception(error)
+                entries[0][1](error)
             else:  # only whoever asked for what can't be done is told so
                 for entry in entries:
                     self._answer([entry], started)
-        except BaseException as error:
-            for _, future, _ in entries:
-                future.set_exception(error)
+        except Exception as error:
+            for _, done, _ in entries:
+                done(error)
         else:
-            for (_, future, since), answer in zip(entries, answers, strict=True):
+            for (_, done, since), answer in zip(entries, answers, strict=True):
                 answer.stages["queue"] = started - since
-                future.set_result(answer)
+                done(answer)
 
     def _next(self) -> list[_Entry]:
         """The next batch; empty once closed and nothing waits."""

@@ -9,13 +9,16 @@ from __future__ import annotations
 import asyncio
 import resource
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from onward.serve.api.lanes import Lane, head_lines
 from onward.serve.api.metrics import Metrics
 from onward.serve.api.problems import ApiError
 from onward.serve.api.security import HEADERS
+from onward.serve.process.express import Express
 from onward.serve.settings import ConnectionsConfig
 
 HEAD_BYTES = 65_536
@@ -32,9 +35,11 @@ class Connections:
     Args:
         settings: the limits.
         metrics: counts what was closed.
+        lanes: what requests may take past the application.
     """
 
-    def __init__(self, settings: ConnectionsConfig, metrics: Metrics) -> None:
+    def __init__(self, settings: ConnectionsConfig, metrics: Metrics, lanes: Sequence[Lane] = ()) -> None:
+        self.lanes = {lane.path.encode(): lane for lane in lanes}
         self.seconds = settings.request_seconds
         self.metrics = metrics
         self._per_address = settings.per_address
@@ -125,15 +130,38 @@ class GuardedProtocol(HttpToolsProtocol):
             self._began = self.loop.time()
 
     def on_headers_complete(self) -> None:
-        """The body follows."""
+        """The body follows; a request that may takes its lane."""
         self._head = -1
-        super().on_headers_complete()
+        lane = self.guard.lanes.get(self.url)
+        if lane is None or not self._is_plain(lane.body_bytes):
+            super().on_headers_complete()
+        else:
+            self.cycle = Express(self, lane)  # type: ignore[assignment]
+
+    def _is_plain(self, body_bytes: int) -> bool:
+        """Whether there is nothing about a request, whose head was read, that takes more than to read and answer it."""
+        if self.parser.get_method() != b"POST" or self.parser.get_http_version() != "1.1":
+            return False
+        if self.expect_100_continue or self.parser.should_upgrade():
+            return False
+        if self.flow.write_paused or not (self.cycle is None or self.cycle.response_complete):
+            return False  # the peer doesn't read, or an answer is on its way
+        length = next((value for name, value in self.headers if name == b"content-length"), b"")
+        return length.isdigit() and int(length) <= body_bytes
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        super().on_body(body)
+        if isinstance(self.cycle, Express):
+            self.flow.resume_reading()  # it is read whole, and never asks for more
 
     def on_message_complete(self) -> None:
         """The request is complete; the clock stops."""
         super().on_message_complete()
         self._began = None
         self._head = 0
+        if isinstance(self.cycle, Express):
+            self.cycle.answer()
 
     def pause_writing(self) -> None:
         """The peer doesn't read."""
@@ -168,8 +196,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
             body = error.body()
             headers = [*error.headers(), *HEADERS, (b"content-length", b"%d" % len(body)), (b"connection", b"close")]
-            lines = [name + b": " + value + b"\r\n" for name, value in headers]
-            self.transport.write(b"".join([STATUS_LINE[error.status], *lines, b"\r\n", body]))
+            self.transport.write(STATUS_LINE[error.status] + head_lines(headers) + b"\r\n" + body)
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.disconnected = True  # what the application still sends goes nowhere
             self.cycle.message_event.set()

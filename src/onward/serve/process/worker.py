@@ -81,10 +81,11 @@ class _Server(uvicorn.Server):
 
     def __init__(self, service: Service, plan: WorkerPlan, listening: socket.socket, ready: Callable[[], None]) -> None:
         self._service, self._ready = service, ready
-        self._connections = Connections(plan.settings.connections, service.metrics)
+        app, lanes = create_app(service, plan.workers, plan.page)
+        self._connections = Connections(plan.settings.connections, service.metrics, lanes)
         self.signal = 0
         config = uvicorn.Config(
-            create_app(service, plan.workers, plan.page),
+            app,
             loop="uvloop",
             http=self._connections.protocol(),
             ws="none",

@@ -6,8 +6,7 @@ what waits together and answers after the commit. Times are int64 microseconds U
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -74,8 +73,12 @@ class EventStore(Protocol):
         """
         ...
 
-    def append_soon(self, events: Sequence[Event]) -> Future[list[Outcome]]:
-        """The same without waiting; the future is done when the events are durable, and set by the writer thread."""
+    def append_soon(self, events: Sequence[Event], done: Callable[[list[Outcome] | Exception], None]) -> None:
+        """The same without waiting: `done` is told the outcomes, or what went wrong.
+
+        Args:
+            done: called on the store's own thread; it must neither wait nor raise.
+        """
         ...
 
     def history(self, user: str, limit: int, before: int | None = None) -> StoredHistory:

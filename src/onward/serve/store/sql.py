@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
+from queue import SimpleQueue
 
 import numpy as np
 
@@ -91,11 +91,16 @@ class SqlStore:
 
     def append(self, events: Sequence[Event]) -> list[Outcome]:
         """Store events; returns when they are durable."""
-        return self._writer.append(events).result()
+        stored: SimpleQueue[list[Outcome] | Exception] = SimpleQueue()
+        self._writer.append(events, stored.put)
+        result = stored.get()
+        if isinstance(result, Exception):
+            raise result
+        return result
 
-    def append_soon(self, events: Sequence[Event]) -> Future[list[Outcome]]:
-        """Store events; the future is done when they are durable."""
-        return self._writer.append(events)
+    def append_soon(self, events: Sequence[Event], done: Callable[[list[Outcome] | Exception], None]) -> None:
+        """Store events; `done` is told when they are durable."""
+        self._writer.append(events, done)
 
     def history(self, user: str, limit: int, before: int | None = None) -> StoredHistory:
         """The newest events of a user, oldest first."""

@@ -22,13 +22,13 @@ IDLE_SECONDS = 0.25
 """What is buffered waits so long at most while no event comes."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class _Events:
     events: Sequence[Event]
-    future: Future[list[Outcome]]
+    done: Callable[[list[Outcome] | Exception], None]
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class _Call:
     function: Callable[[], Any]
     future: Future[Any]
@@ -61,10 +61,11 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="onward-store-writer", daemon=True)
         self._thread.start()
 
-    def append(self, events: Sequence[Event]) -> Future[list[Outcome]]:
-        """Store events with the next commit. Raises StoreError when too many wait already."""
-        future: Future[list[Outcome]] = Future()
-        future.set_running_or_notify_cancel()  # a caller that goes away can't cancel it: the writer will answer
+    def append(self, events: Sequence[Event], done: Callable[[list[Outcome] | Exception], None]) -> None:
+        """Store events with the next commit; `done` is called on the writer's thread, and must neither wait nor raise.
+
+        Raises StoreError when too many wait already.
+        """
         with self._lock:
             self._refuse_when_closed()
             if self._waiting + len(events) > WAITING_EVENTS:
@@ -73,8 +74,7 @@ class Writer:
                     "send them again later, with the same ids",
                 )
             self._waiting += len(events)
-            self._jobs.put(_Events(events, future))
-        return future
+            self._jobs.put(_Events(events, done))
 
     def write(self, function: Callable[[Transaction], T]) -> T:
         """Run a function in a transaction of its own, and return its result when that is durable."""
@@ -168,10 +168,7 @@ class Writer:
             self._waiting -= sum(len(job.events) for job in group)
         first = 0
         for job in group:
-            if isinstance(result, Exception):
-                job.future.set_exception(result)
-            else:
-                job.future.set_result(result[first : first + len(job.events)])
+            job.done(result if isinstance(result, Exception) else result[first : first + len(job.events)])
             first += len(job.events)
 
 
