@@ -198,6 +198,23 @@ def test_export_carries_the_runs_evaluations(run: Path, tmp_path: Path) -> None:
     assert read_manifest(run / "model").metrics == []
 
 
+def test_a_bundle_carries_what_a_report_of_the_evaluation_needs(run: Path, tmp_path: Path) -> None:
+    folder = run / "evaluation" / "test"
+    folder.mkdir(parents=True)
+    bucket = {"label": "1-4", "requests": 3, "users": 2, "metrics": {"hr@10": {"value": 0.5, "low": 0.4, "high": 0.6}}}
+    kept = {"users": 2, "requests": 3, "lists": {"gini@10": 0.9}, "counts": {"targets": 3}}
+    values = {
+        "protocol": {"split": "time"},
+        "metrics": {"hr@10": {"value": 0.5}},
+        "user_metrics": {"hr@10": {"value": 1}},
+    }
+    (folder / "metrics.json").write_text(json.dumps({**values, **kept, "slices": {"history_length": [bucket]}}))
+    (entry,) = load_bundle(export(run, tmp_path / "out")).manifest.metrics
+    assert {name: getattr(entry, name) for name in kept} == kept
+    assert entry.user_values == values["user_metrics"]
+    assert [one.model_dump() for one in entry.slices["history_length"]] == [bucket]
+
+
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"protocol": 1, "metrics": {}}'])
 def test_a_damaged_evaluation_is_named(run: Path, tmp_path: Path, text: str) -> None:
     folder = run / "evaluation" / "test"

@@ -209,11 +209,20 @@ def measurements(run: str | Path) -> list[Measurement]:
         file = Path(run) / "evaluation" / part / "metrics.json"
         if file.is_file():
             try:
-                values = json.loads(file.read_text(encoding="utf-8"))
-                found.append(Measurement(part=part, protocol=values["protocol"], values=values["metrics"]))
+                found.append(_measurement(part, json.loads(file.read_text(encoding="utf-8"))))
             except (ValueError, KeyError, TypeError):
                 raise FormatError(f"{file} is damaged", f"measure again: onward evaluate {run} --part {part}") from None
     return found
+
+
+def _measurement(part: str, values: Mapping[str, Any]) -> Measurement:
+    """What a bundle keeps of an evaluation: all but its table of requests, which names users."""
+    kept = ("users", "requests", "lists", "diversity_feature", "counts", "slices")
+    return Measurement.model_validate(
+        {name: values[name] for name in kept if name in values}
+        | {"part": part, "protocol": values["protocol"], "values": values["metrics"]}
+        | {"user_values": values.get("user_metrics", {})}
+    )
 
 
 def _label(entry: Measurement) -> str:

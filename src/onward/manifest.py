@@ -18,6 +18,19 @@ class _Written(Config):
     model_config = ConfigDict(extra="ignore")
 
 
+class Slice(_Written):
+    """Metrics of one bucket of requests."""
+
+    label: str
+    """Which requests."""
+    requests: int
+    """Their number."""
+    users: int
+    """Users among them."""
+    metrics: dict[str, Any]
+    """Metric -> value with its interval."""
+
+
 class Measurement(_Written):
     """Metrics of one part under one protocol."""
 
@@ -27,6 +40,20 @@ class Measurement(_Written):
     """Everything that decides what the numbers mean."""
     values: dict[str, Any]
     """Metric -> value, with its interval where there is one."""
+    users: int | None = None
+    """Users with a request; None, as all that follows is empty, in a bundle of before these were kept."""
+    requests: int | None = None
+    """Requests that were predicted."""
+    user_values: dict[str, Any] = {}
+    """The metrics averaged within each user first."""
+    lists: dict[str, float] = {}
+    """Properties of the recommended lists."""
+    diversity_feature: str | None = None
+    """Item column whose values diversity compares."""
+    counts: dict[str, int] = {}
+    """What must be known beside the means: cold and seen targets, too short users..."""
+    slices: dict[str, list[Slice]] = {}
+    """`history_length` and `target_popularity`: the main metrics by bucket."""
 
 
 class DataFacts(_Written):

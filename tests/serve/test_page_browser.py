@@ -251,7 +251,16 @@ def test_the_models_card(open_page: Open, site: Server) -> None:
     watched = open_page(f"{site.url}/model?name=first")
     page = watched.page
     assert "each user's last event" in page.locator(".lede").first.inner_text()
-    assert any(len(colours) > 1 for colours in watched.painted("[data-bars]"))
+    painted = watched.painted("[data-bars]")
+    assert len(painted) == 3
+    assert all(len(colours) > 1 for colours in painted)
+    for way in ("NDCG@10 by length of the history", "NDCG@10 by popularity of the target"):
+        assert page.get_by_role("img", name=way).is_visible()
+    table = page.locator("figure", has_text="by length of the history").locator("table")
+    page.get_by_text("The bars, as a table").first.click()
+    assert table.locator("tbody tr").first.inner_text().startswith("10–19\t60\t60\t")
+    page.get_by_text("What its lists are like, and what was counted").click()
+    assert page.get_by_text("Share of the candidate items that appear in some list").first.is_visible()
     page.get_by_text("The exact protocol").first.click()
     assert page.get_by_text("How a target is ranked whose score others share.").first.is_visible()
     page.goto(f"{site.url}/model?name=second")

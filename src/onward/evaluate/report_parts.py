@@ -198,9 +198,7 @@ def lists(rows: Sequence[Row], main: str) -> list[dict[str, Any]]:
     feature = rows[0].evaluation.diversity_feature
     made = []
     for name in names:
-        label, meaning = text.list_name(name)
-        if name.startswith("diversity") and feature:
-            meaning = f"How unlike the items of a list are in '{feature}': 0 alike, 1 nothing in common."
+        label, meaning = text.list_name(name, feature)
         values = [row.evaluation.lists.get(name) for row in rows]
         is_main = name.partition("@")[2] == main.partition("@")[2]
         made.append({"label": label, "meaning": meaning, "main": is_main, "values": values})

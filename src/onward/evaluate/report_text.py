@@ -45,10 +45,12 @@ def metric_meaning(name: str) -> str:
     return METRICS.get(base, ("", ""))[1].replace("{k}", k)
 
 
-def list_name(name: str) -> tuple[str, str]:
-    """(name, meaning) of a property of lists."""
+def list_name(name: str, feature: str | None = None) -> tuple[str, str]:
+    """(name, meaning) of a property of lists; `feature` is the item column that diversity compares."""
     base, at, k = name.partition("@")
     label, meaning = LISTS.get(base, (base.replace("_", " ").capitalize(), ""))
+    if base == "diversity" and feature:
+        meaning = f"How unlike the items of a list are in '{feature}': 0 alike, 1 nothing in common."
     return label + at + k, meaning
 
 

@@ -12,8 +12,8 @@ from onward.bundle import bundle_folder, measurements, read_manifest
 from onward.config import RunConfig, read_toml
 from onward.errors import OnwardError
 from onward.evaluate import report_text as text
-from onward.evaluate.report_parts import protocol
-from onward.manifest import BundleManifest, Measurement
+from onward.evaluate.report_parts import SLICES, protocol
+from onward.manifest import BundleManifest, Measurement, Slice
 
 MAIN = "ndcg@10"
 PARTS = ("valid", "test")
@@ -78,7 +78,7 @@ def whole(name: str, found: Card, active: bool, others: list[str]) -> dict[str, 
     manifest = found.manifest
     return {
         "name": name,
-        "lede": f"A {manifest.model} model that {'serves now' if active else 'is ready to serve'}. "
+        "lede": f"A model of the kind '{manifest.model}' that {'serves now' if active else 'is ready to serve'}. "
         "Given what somebody did, oldest first, it ranks what comes next; it needs a history, not a known user.",
         "others": others,
         "facts": _facts(found),
@@ -120,15 +120,53 @@ def _measured(one: Measurement) -> dict[str, Any]:
     among = f"{candidates:,} items, none sampled" if isinstance(candidates, int) else "the whole catalog"
     main = _value(one.values.get(MAIN))
     said = f"{text.metric_name(MAIN)} {text.fixed(main)}. " if main is not None else ""
+    asked = f" {text.whole(one.requests)} requests of {text.whole(one.users)} users." if one.requests else ""
     return {
         "part": one.part,
-        "lede": f"{said}Predicted: {split}, each among {among}.",
+        "lede": f"{said}Predicted: {split}, each among {among}.{asked}",
         "bars": bars,
         "rows": [
-            {"name": text.metric_name(name), "value": value, "meaning": text.metric_meaning(name)}
+            {
+                "name": text.metric_name(name),
+                "value": value,
+                "of_users": one.user_values.get(name),
+                "meaning": text.metric_meaning(name),
+            }
             for name, value in one.values.items()
         ],
+        "by_user": bool(one.user_values),
+        "slices": [_slices(key, one.slices[key]) for key in SLICES if one.slices.get(key)],
+        "lists": [
+            dict(zip(("name", "meaning"), text.list_name(name, one.diversity_feature), strict=True), value=value)
+            for name, value in one.lists.items()
+        ],
+        "counts": [
+            {"label": name.replace("_", " ").capitalize(), "value": number} for name, number in one.counts.items()
+        ],
         "protocol": protocol(one.protocol),
+    }
+
+
+def _slices(key: str, buckets: list[Slice]) -> dict[str, Any]:
+    """One way to divide the requests, its main metric in each bucket."""
+    title, column, hint = SLICES[key]
+    metric = MAIN if MAIN in buckets[0].metrics else next(iter(buckets[0].metrics))
+    rows = [
+        {
+            "label": bucket.label.replace("-", "–"),
+            "requests": bucket.requests,
+            "users": bucket.users,
+            "value": bucket.metrics[metric],
+        }
+        for bucket in buckets
+    ]
+    return {
+        "key": key,
+        "title": f"{text.metric_name(metric)} {title}",
+        "column": column,
+        "hint": hint,
+        "rows": rows,
+        "bars": [{"name": [row["label"], f"{row['requests']:,} req."], **_bar(row["value"])} for row in rows],
     }
 
 
