@@ -26,7 +26,7 @@ from torch import Tensor
 
 from onward.data.sequences import Histories
 from onward.models.base import Items, ModelConfig, Recommender, Traits
-from onward.models.matrix import Matrix, dense, from_state, group_numbers, had, prune, scale_rows, to_state, weighted
+from onward.models.matrix import Matrix, dense, from_state, had, prune, recent, scale_rows, to_state
 
 Similarity = Literal["cosine", "bm25"]
 BLOCK_ENTRIES = 16_000_000
@@ -75,17 +75,7 @@ class ItemKNN(Recommender):
 
     def score_histories(self, histories: Histories) -> Tensor:
         """(B, V + 1) float32."""
-        return dense(self._weights(histories) @ self.similar) + _popularity(self.items)
-
-    def _weights(self, histories: Histories) -> Matrix:
-        if self.config.recency == 0:
-            return had(histories)
-        rows, positions = histories.positions()
-        # by groups, so that the order inside a basket changes nothing
-        group, owner = group_numbers(histories, rows, positions)
-        newest = np.searchsorted(owner, rows, side="right") - 1
-        age = newest - group
-        return weighted(histories, rows, positions, np.exp2(-age / self.config.recency).astype(np.float32))
+        return dense(recent(histories, self.config.recency) @ self.similar) + _popularity(self.items)
 
     def state(self) -> dict[str, Tensor]:
         """The (V + 1, V + 1) sparse similarities, a row an item of the history."""

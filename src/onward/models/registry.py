@@ -14,6 +14,7 @@ MODELS = {
     "item-knn": "onward.models.neighbours:ItemKNN",
     "user-knn": "onward.models.neighbours:UserKNN",
     "ease": "onward.models.ease:EASE",
+    "content-knn": "onward.models.content_knn:ContentKNN",
     "als": "onward.models.als:ALS",
     "global-mean": "onward.models.means:GlobalMean",
     "user-mean": "onward.models.means:UserMean",

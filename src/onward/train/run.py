@@ -181,7 +181,9 @@ def _run(folder: Path, data: Dataset, config: RunConfig, resume: bool, overwrite
     settings = {key: value for key, value in config.model.items() if key != "name"}
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)  # initial weights
-        model = build(model_class(str(config.model["name"])), settings, make_items(training, data.catalog.tie_rank))
+        catalog, kinds = data.catalog, data.manifest.item_features
+        items = make_items(training, catalog.tie_rank, catalog.frame, kinds)
+        model = build(model_class(str(config.model["name"])), settings, items)
     facts: dict[str, Any] = {"best_epoch": None}
     if isinstance(model, SequenceModel):
         model.start_training(training)
