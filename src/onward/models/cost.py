@@ -79,7 +79,7 @@ def encoder_flops(model: SequenceModel, length: int) -> int:
 def loss_flops(config: SequenceConfig, n_items: int) -> int:
     """FLOPs of the loss of one target, forward; not of negatives taken from the batch, nor of the contrastive term."""
     loss = config.resolved(n_items).loss
-    if loss == "mse":
+    if loss in ("mse", "interest"):
         scored = 1
     elif loss == "cross_entropy":
         scored = n_items

@@ -144,8 +144,19 @@ def supervised_contrastive(states: Tensor, labels: Tensor, temperature: float) -
 
 def mse(predicted: Tensor, wanted: Tensor, weights: Tensor) -> Tensor:
     """Mean squared error. All (N,)."""
-    return _mean((predicted - wanted) ** 2, weights)
+    return weighted_mean((predicted - wanted) ** 2, weights)
 
 
-def _mean(values: Tensor, weights: Tensor) -> Tensor:
+def interest_mse(logits: Tensor, wanted: Tensor, weights: Tensor) -> Tensor:
+    """Mean squared error of sigmoid(logits) from what is wanted in [0, 1]. All (T,)."""
+    return mse(logits.sigmoid(), wanted, weights)
+
+
+def interest_bce(logits: Tensor, wanted: Tensor, weights: Tensor) -> Tensor:
+    """Binary cross-entropy of sigmoid(logits) against what is wanted, anywhere in [0, 1]. All (T,)."""
+    return weighted_mean(F.binary_cross_entropy_with_logits(logits, wanted, reduction="none"), weights)
+
+
+def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
+    """Of (N,) values, a scalar."""
     return (values * weights).sum() / weights.sum()

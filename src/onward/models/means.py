@@ -44,12 +44,12 @@ class _Mean(Recommender):
         return low, high
 
     @abstractmethod
-    def interests(self, histories: Histories) -> Tensor:
+    def broadcast(self, histories: Histories) -> Tensor:
         """(B, V + 1) or anything that broadcasts to it."""
 
     def score_histories(self, histories: Histories) -> Tensor:
         """(B, V + 1) float32: the interest in every item."""
-        return self.interests(histories).float().expand(len(histories), self.items.n + 1).clone()
+        return self.broadcast(histories).float().expand(len(histories), self.items.n + 1).clone()
 
     def interest(self, histories: Histories, items: Ints) -> Tensor:
         """(B,) float32."""
@@ -70,7 +70,7 @@ class GlobalMean(_Mean):
 
     name = "global-mean"
 
-    def interests(self, histories: Histories) -> Tensor:
+    def broadcast(self, histories: Histories) -> Tensor:
         """() the one number."""
         return self.overall
 
@@ -80,7 +80,7 @@ class UserMean(_Mean):
 
     name = "user-mean"
 
-    def interests(self, histories: Histories) -> Tensor:
+    def broadcast(self, histories: Histories) -> Tensor:
         """(B, 1)."""
         events = valued_events(histories, self.value_range)
         mean = means_by(events.row, events.interest, len(histories), float(self.overall))
@@ -92,6 +92,6 @@ class ItemMean(_Mean):
 
     name = "item-mean"
 
-    def interests(self, histories: Histories) -> Tensor:
+    def broadcast(self, histories: Histories) -> Tensor:
         """(V + 1,)."""
         return self.of_items

@@ -14,12 +14,14 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from onward.data.negatives import NegativeSampler
+from onward.data.negatives import Negatives, NegativeSampler
+from onward.errors import ConfigError
 from onward.models import losses, noise, sampled_losses
 from onward.models.base import ModelConfig
 from onward.preferences import CHUNK_ROWS
 
-Loss = Literal["auto", "cross_entropy", "sampled_softmax", "bce", "gbce", "bpr", "bpr_max", "mse"]
+Loss = Literal["auto", "cross_entropy", "sampled_softmax", "bce", "gbce", "bpr", "bpr_max", "mse", "interest"]
+InterestOf = Literal["values", "events"]
 EXACT_ITEMS = 50_000
 """Largest catalog that `auto` compares every target with all of; there that is nine tenths of a step already."""
 
@@ -29,7 +31,16 @@ class ObjectiveConfig(ModelConfig):
 
     loss: Loss = "auto"
     """What is minimised. `auto`: cross_entropy, above 50,000 items sampled_softmax, whose cost is not the catalog's.
-    `mse` learns the interest in [0, 1] from the value column instead of ranking."""
+    `mse` learns interest in [0, 1] from the value column instead of ranking, `interest` as the settings below say."""
+    interest: Literal["none", "mse", "bce"] = "none"
+    """How interest in [0, 1] is learned: mean squared error or binary cross-entropy. Beside a loss that ranks, by a
+    second head."""
+    interest_of: InterestOf = "values"
+    """What interest is learned from: the value column, or which events happened, against sampled negatives."""
+    interest_weight: float = Field(1.0, gt=0)
+    """Weight of the interest's loss beside one that ranks."""
+    interest_decay: float = Field(0.01, ge=0)
+    """Weight, in the interest's loss, of the squares of what is multiplied: a history's vector and the item's."""
     softmax: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of `cross_entropy`'s matrix products in training. `auto`: bfloat16 where the machine is faster with it
     (onward doctor measures)."""
@@ -58,6 +69,28 @@ class ObjectiveConfig(ModelConfig):
         loss = "cross_entropy" if n_items <= EXACT_ITEMS or self.repeat else "sampled_softmax"
         means = {"loss": loss, "softmax": "bfloat16" if bfloat16 else "float32"}
         return self.model_copy(update={name: value for name, value in means.items() if getattr(self, name) == "auto"})
+
+    @property
+    def ranks(self) -> bool:
+        """Whether it learns to rank, be it beside interest."""
+        return self.loss not in ("mse", "interest")
+
+    @property
+    def learns_interest(self) -> bool:
+        """Whether it learns interest. Raises ConfigError where the settings contradict each other."""
+        if self.loss == "interest" and self.interest == "none":
+            raise ConfigError("model.loss = 'interest' doesn't say how", "add --set model.interest=mse, or bce")
+        if self.loss == "mse" and self.interest == "bce":
+            raise ConfigError(
+                "model.loss = 'mse' and model.interest = 'bce' are two ways to learn interest",
+                "say model.loss=interest for binary cross-entropy alone, or leave model.interest out",
+            )
+        return not self.ranks or self.interest != "none"
+
+    @property
+    def interest_loss(self) -> str:
+        """`mse` or `bce`, of settings that learn interest."""
+        return "bce" if self.interest == "bce" else "mse"
 
     @property
     def touches_rows(self) -> bool:
@@ -91,17 +124,43 @@ def ranking_loss(
         wanted = targets - 1
         return losses.full_softmax(states, table[1:], bias[1:], wanted, weights, precision, chunk_rows, owners, copied)
     states = states if owners is None else states.index_select(0, owners)
+    if config.loss != "sampled_softmax":
+        loss = _pairwise(config, n_items=len(table) - 1)
+        return against_negatives(loss, states, targets, weights, table, bias, sampler, config)
     positive = item_logits(states, targets, table, bias)
-    shared = targets if config.negatives_in_batch else None
-    negatives = sampler.draw(config.negatives, shared, noise.generator()).to(targets.device)
-    vectors, offsets = _rows(negatives.items, table, bias)
-    hits = sampled_losses.find_hits(targets, negatives.items)
-    if config.loss == "sampled_softmax":
-        included = negatives.log_included
-        return sampled_losses.sampled_softmax(positive, states, vectors, offsets, included, hits, weights)
-    loss = _pairwise(config, n_items=len(table) - 1)
+    negatives, vectors, offsets, hits = _drawn(targets, table, bias, sampler, config)
+    included = negatives.log_included
+    return sampled_losses.sampled_softmax(positive, states, vectors, offsets, included, hits, weights)
+
+
+def against_negatives(
+    loss: Callable[[Tensor, Tensor, Tensor], Tensor],
+    states: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    table: Tensor,
+    bias: Tensor,
+    sampler: NegativeSampler,
+    config: ObjectiveConfig,
+) -> Tensor:
+    """A loss of (positive, negative, counts), as in `sampled_losses`, with negatives drawn as configured; a scalar.
+
+    Shapes as in `ranking_loss`, with a state for each target.
+    """
+    positive = item_logits(states, targets, table, bias, config.touches_rows)
+    negatives, vectors, offsets, hits = _drawn(targets, table, bias, sampler, config)
     counts = negatives.counts
     return sampled_losses.mean_over_predictions(loss, positive, states, vectors, offsets, counts, hits, weights)
+
+
+def _drawn(
+    targets: Tensor, table: Tensor, bias: Tensor, sampler: NegativeSampler, config: ObjectiveConfig
+) -> tuple[Negatives, Tensor, Tensor, Tensor]:
+    """Negatives, their (K, D) vectors and (K,) biases, and (T,) which of them each target is, -1 for none."""
+    shared = targets if config.negatives_in_batch else None
+    negatives = sampler.draw(config.negatives, shared, noise.generator()).to(targets.device)
+    vectors, offsets = item_rows(negatives.items, table, bias, config.touches_rows)
+    return negatives, vectors, offsets, sampled_losses.find_hits(targets, negatives.items)
 
 
 def _pairwise(config: ObjectiveConfig, n_items: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
@@ -114,12 +173,12 @@ def _pairwise(config: ObjectiveConfig, n_items: int) -> Callable[[Tensor, Tensor
     return sampled_losses.bce if config.loss == "bce" else sampled_losses.bpr
 
 
-def item_logits(states: Tensor, items: Tensor, table: Tensor, bias: Tensor) -> Tensor:
-    """(T,) the logit of one item for each of (T, D) states."""
-    vectors, offsets = _rows(items, table, bias)
+def item_logits(states: Tensor, items: Tensor, table: Tensor, bias: Tensor, sparse: bool = True) -> Tensor:
+    """(T,) the logit of one item for each of (T, D) states; `sparse`: whether gradients hold their rows only."""
+    vectors, offsets = item_rows(items, table, bias, sparse)
     return (states * vectors).sum(1) + offsets
 
 
-def _rows(items: Tensor, table: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-    """(K, D) vectors and (K,) biases of some items, with sparse gradients."""
-    return F.embedding(items, table, sparse=True), torch.gather(bias, 0, items, sparse_grad=True)
+def item_rows(items: Tensor, table: Tensor, bias: Tensor, sparse: bool) -> tuple[Tensor, Tensor]:
+    """(K, D) vectors and (K,) biases of some items."""
+    return F.embedding(items, table, sparse=sparse), torch.gather(bias, 0, items, sparse_grad=sparse)

@@ -69,7 +69,7 @@ class Recurrent(SequenceModel):
         assert isinstance(config, RecurrentConfig)
         if config.input == "embedding":
             return super().make_input(config, n_items)
-        if config.output == "tied" or config.loss == "mse":
+        if config.output == "tied" or config.learns_interest:
             raise ConfigError(
                 "model.input = 'onehot' has no item vectors to tie the output to, nor to add values to",
                 "use --set model.output=separate and a ranking loss",

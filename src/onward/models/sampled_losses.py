@@ -84,6 +84,11 @@ def bce(positive: Tensor, negative: Tensor, counts: Tensor) -> Tensor:
     return F.softplus(-positive) + _mean(F.softplus(negative), counts)
 
 
+def squared(positive: Tensor, negative: Tensor, counts: Tensor) -> Tensor:
+    """Squared error of the target's probability from 1, and mean of that of its negatives' from 0."""
+    return (1 - positive.sigmoid()) ** 2 + _mean(negative.sigmoid() ** 2, counts)
+
+
 def gbce(positive: Tensor, negative: Tensor, counts: Tensor, rate: float, calibration: float) -> Tensor:
     """Generalised binary cross-entropy: the target's probability to the power of beta (gSASRec).
 

@@ -6,11 +6,10 @@ Legend: B rows, L longest row, N real steps, D width, V items, S steps asked, T 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -19,11 +18,12 @@ from torch.nn import functional as F
 from onward.data.batches import Batch
 from onward.data.negatives import NegativeSampler
 from onward.data.sequences import Histories, Ints
-from onward.errors import ConfigError
 from onward.models import losses
 from onward.models.base import Items, Recommender
-from onward.models.objective import ObjectiveConfig, item_logits, ranking_loss
+from onward.models.interest_head import InterestHead, upgraded
+from onward.models.objective import InterestOf, ObjectiveConfig, item_logits, ranking_loss
 from onward.models.repeat import Repeat, check_repeat
+from onward.models.tables import ItemVectors as ItemVectors
 from onward.models.windows import RequestWindows
 from onward.preferences import CHUNK_ROWS
 
@@ -42,24 +42,6 @@ class SequenceConfig(ObjectiveConfig):
     """Share of activations dropped in training."""
     output: Literal["tied", "separate"] = "tied"
     """Whether items are scored by their input vectors or by a table of their own."""
-
-
-class ItemVectors(nn.Module):
-    """One learned vector an item; a step of several items is their mean.
-
-    Args:
-        sparse: whether the gradient holds the rows of a batch's items only.
-    """
-
-    def __init__(self, n_items: int, width: int, sparse: bool) -> None:
-        super().__init__()
-        self.weight, self.sparse = nn.Parameter(torch.empty(n_items + 1, width)), sparse
-
-    def forward(self, items: Tensor, bags: Tensor | None) -> Tensor:
-        """(M,) items, and (N,) first member of each step or None when each step is one item, to (N, D)."""
-        if bags is None:
-            return F.embedding(items, self.weight, sparse=self.sparse)
-        return F.embedding_bag(items, self.weight, bags, mode="mean", sparse=self.sparse)
 
 
 class Rows:
@@ -135,7 +117,6 @@ class SequenceModel(nn.Module, Recommender):
     config: SequenceConfig
     input: nn.Module
     output: ItemVectors | None
-    value_bounds: Tensor
     chunk_rows: int = CHUNK_ROWS
 
     def __init__(self, config: SequenceConfig, items: Items) -> None:
@@ -147,9 +128,9 @@ class SequenceModel(nn.Module, Recommender):
         tied = config.output == "tied"
         self.output = None if tied else ItemVectors(items.n, config.width, config.touches_rows)
         self.output_bias = nn.Parameter(torch.zeros(items.n + 1))
-        if config.loss == "mse":
-            self.value_input = nn.Parameter(torch.zeros(config.width))
-            self.register_buffer("value_bounds", torch.tensor([0.0, 1.0]))
+        self.interest_head: InterestHead | None = None
+        if config.learns_interest:
+            self.interest_head = InterestHead(config, config.width, items.n, config.ranks, not self.traits.cloze)
         check_repeat(config, self.traits, self.name)
         self.repeat = Repeat(config.width) if config.repeat else None
         self.sampler = NegativeSampler(items.train_counts, config.negatives_power)
@@ -181,26 +162,18 @@ class SequenceModel(nn.Module, Recommender):
             self.repeat.initialise()
 
     def start_training(self, training: Histories) -> None:
-        """Take from the training events what the model needs before the first step: the range of their values."""
-        if self.config.loss != "mse":
-            return
-        values = training.columns.get("value")
-        known = values[training.positions()[1]] if values is not None else np.zeros(0)
-        known = known[~np.isnan(known)]
-        if not len(known) or known.min() == known.max():
-            raise ConfigError(
-                "loss 'mse' learns from the events' value column, and the training events have "
-                + ("none" if values is None else "no two different values"),
-                "prepare with --value COLUMN (a rating, a quantity), or choose another loss",
-            )
-        self.value_bounds.copy_(torch.tensor([float(known.min()), float(known.max())]))
+        """Take from the training events what the model needs before the first step: their values, for interest."""
+        if self.interest_head is not None:
+            self.interest_head.start(training, self.output_bias)
 
     # training
 
     def item_tables(self) -> dict[str, nn.Parameter]:
         """The parameters with one row an item, by name."""
-        parts = {name: part for name, part in self.named_children() if isinstance(part, ItemVectors)}
-        return {**{f"{name}.weight": part.weight for name, part in parts.items()}, "output_bias": self.output_bias}
+        parts = {name: part for name, part in self.named_modules() if isinstance(part, ItemVectors)}
+        tables = {f"{name}.weight": part.weight for name, part in parts.items()} | {"output_bias": self.output_bias}
+        second = {} if self.interest_head is None else {"interest_head.bias": self.interest_head.bias}
+        return tables | {name: bias for name, bias in second.items() if bias is not None}
 
     def states(self, batch: Batch) -> Tensor:
         """(N, D) states of all real steps, row by row."""
@@ -210,11 +183,8 @@ class SequenceModel(nn.Module, Recommender):
 
     def _vectors(self, batch: Batch) -> Tensor:
         vectors_ND: Tensor = self.input(batch.items, batch.bags)
-        if self.config.loss == "mse" and batch.values is not None:
-            # known past values are input; a missing one counts as the middle of the range
-            scaled = (self._scale(batch.values) - 0.5).nan_to_num(0.0)
-            vectors_ND = vectors_ND + scaled[:, None] * self.value_input
-        return vectors_ND
+        values_ND = None if self.interest_head is None else self.interest_head.inputs(batch)
+        return vectors_ND if values_ND is None else vectors_ND + values_ND
 
     def loss(self, batch: Batch) -> Tensor:
         """The configured loss of a batch, a scalar."""
@@ -237,8 +207,15 @@ class SequenceModel(nn.Module, Recommender):
 
     def _loss_at(self, states_SD: Tensor, batch: Batch, owners: Tensor | None) -> Tensor:
         """The configured loss of states and of the targets that follow each of them (`Batch.asked`)."""
-        if self.config.loss == "mse":
-            return self._value_loss(states_SD if owners is None else states_SD[owners], batch)
+        head = self.interest_head
+        if head is None:
+            return self._ranking_loss(states_SD, batch, owners)
+        interest = self._interest_loss(head, states_SD, batch, owners)
+        if not self.config.ranks:
+            return interest
+        return self._ranking_loss(states_SD, batch, owners) + self.config.interest_weight * interest
+
+    def _ranking_loss(self, states_SD: Tensor, batch: Batch, owners: Tensor | None) -> Tensor:
         wanted, weights, table, bias = batch.targets, batch.target_weights, self._table(), self.output_bias
         copied = None
         if self.repeat is not None:
@@ -246,25 +223,18 @@ class SequenceModel(nn.Module, Recommender):
         rows = self.chunk_rows
         return ranking_loss(states_SD, wanted, weights, table, bias, self.sampler, self.config, rows, owners, copied)
 
-    def _value_loss(self, states_TD: Tensor, batch: Batch) -> Tensor:
-        """How far the interest in each target is from its event's value."""
-        assert batch.target_values is not None
-        wanted = self._scale(batch.target_values)
-        known = ~wanted.isnan()
-        interest = self._logits(states_TD, batch.targets).sigmoid()
-        return losses.mse(interest[known], wanted[known].clamp(0, 1), batch.target_weights[known])
+    def _interest_loss(self, head: InterestHead, states_SD: Tensor, batch: Batch, owners: Tensor | None) -> Tensor:
+        """How far the interest in each target is from what came."""
+        told = head.told(batch, batch.asked()[0])
+        states_TD, offset_T = head.states(states_SD, told), told.offset
+        if owners is not None:
+            states_TD, offset_T = states_TD[owners], offset_T[owners]
+        return head.loss(states_TD, offset_T, batch, self._table(), self.output_bias, self.sampler)
 
     def _table(self) -> Tensor:
         table = self.input if self.output is None else self.output
         assert isinstance(table, ItemVectors)
         return table.weight
-
-    def _logits(self, states: Tensor, items: Tensor) -> Tensor:
-        return item_logits(states, items, self._table(), self.output_bias)
-
-    def _scale(self, values: Tensor) -> Tensor:
-        low, high = self.value_bounds[0], self.value_bounds[1]
-        return (values - low) / (high - low)
 
     # answering
 
@@ -277,17 +247,35 @@ class SequenceModel(nn.Module, Recommender):
 
     def last_states(self, histories: Histories) -> Tensor:
         """(B, D) state after each history's newest step; histories of one item or more."""
+        return self._answers(histories, self._ranking_states)
+
+    def _answers(self, histories: Histories, answer: Callable[[Batch, Tensor], Tensor]) -> Tensor:
+        """(B, ...) what `answer` gives of a batch and the steps asked, after each history's newest step."""
         device = self.output_bias.device
         windows = RequestWindows(histories, self.config.max_length, self.traits)
         with torch.inference_mode():
             found = [
-                (requests, self.answer_states(batch.to(device), places.to(device)))
+                (requests, answer(batch.to(device), places.to(device)))
                 for requests, places, batch in windows.batches(ENCODE_STEPS[device.type == "cpu"])
             ]
             if len(found) == 1:  # a batch has its requests in order
                 return found[0][1]
             order = torch.cat([requests for requests, _ in found]).argsort()
             return torch.cat([states for _, states in found]).index_select(0, order.to(device))
+
+    def _ranking_states(self, batch: Batch, places: Tensor) -> Tensor:
+        """(n, D) states whose products with the output table rank: by interest where nothing else was learned."""
+        states = self.answer_states(batch, places)
+        if self.interest_head is None or self.config.ranks:
+            return states
+        return self.interest_head.states(states, self.interest_head.told(batch, places))
+
+    def _interest_states(self, batch: Batch, places: Tensor) -> Tensor:
+        """(n, D + 1) states that interest is scored from, and b_u."""
+        assert self.interest_head is not None
+        told = self.interest_head.told(batch, places)
+        states = self.interest_head.states(self.answer_states(batch, places), told)
+        return torch.cat([states, told.offset[:, None]], 1)
 
     def score_histories(self, histories: Histories) -> Tensor:
         """(B, V + 1) float32 logits of every item after each history; log-probabilities where items are repeated."""
@@ -305,22 +293,43 @@ class SequenceModel(nn.Module, Recommender):
 
     @property
     def value_range(self) -> tuple[float, float] | None:
-        """The values that interest 0 and 1 stand for, of the training events; None for a model that only ranks."""
-        if self.config.loss != "mse":
+        """The values that interest 0 and 1 stand for, of the training events; None of a model that read none."""
+        if self.interest_head is None or not self.interest_head.reads_values:
             return None
-        low, high = self.value_bounds.tolist()
+        low, high = self.interest_head.bounds.tolist()
         return low, high
+
+    @property
+    def interest_of(self) -> InterestOf | None:
+        """What interest was learned from; None for a model that only ranks."""
+        return None if self.interest_head is None else self.config.interest_of
 
     def interest(self, histories: Histories, items: Ints) -> Tensor:
         """(B,) float32 in [0, 1]: expected interest of each history in one item; an empty history has a zero state."""
-        if self.value_range is None:
+        if self.interest_head is None:
             return super().interest(histories, items)
-        states = self.output_bias.new_zeros(len(histories), self.config.width)
+        table, bias = self.interest_head.scorer(self._table(), self.output_bias)
+        states, offset = self._interest_answers(histories)
+        with torch.no_grad():
+            return (item_logits(states, torch.from_numpy(items).to(states.device), table, bias) + offset).sigmoid()
+
+    def interests(self, histories: Histories) -> Tensor:
+        """(B, V + 1) float32: the interest of each history in every item."""
+        if self.interest_head is None:
+            return super().interests(histories)
+        table, bias = self.interest_head.scorer(self._table(), self.output_bias)
+        states, offset = self._interest_answers(histories)
+        with torch.no_grad():
+            return (F.linear(states, table, bias) + offset[:, None]).sigmoid()
+
+    def _interest_answers(self, histories: Histories) -> tuple[Tensor, Tensor]:
+        """(B, D) states and (B,) b_u."""
+        answers = self.output_bias.new_zeros(len(histories), self.config.width + 1)
         known = histories.lengths > 0
         with torch.no_grad():
             if known.any():
-                states[torch.from_numpy(known)] = self.last_states(histories.select(known))
-            return self._logits(states, torch.from_numpy(items).to(states.device)).sigmoid()
+                answers[torch.from_numpy(known)] = self._answers(histories.select(known), self._interest_states)
+        return answers[:, :-1], answers[:, -1]
 
     def state(self) -> dict[str, Tensor]:
         """Weights and statistics by name."""
@@ -328,4 +337,4 @@ class SequenceModel(nn.Module, Recommender):
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take over weights and statistics."""
-        self.load_state_dict(dict(state))
+        self.load_state_dict(upgraded(state, self.state_dict()))

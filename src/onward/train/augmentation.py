@@ -27,7 +27,7 @@ def check_augmentation(model: SequenceModel, training: Histories, config: TrainC
     reasons = {
         f"model '{model.name}' hides events itself": model.traits.cloze,
         "the events have groups, and transforms move single events": grouped,
-        "loss 'mse' reads the values of events, and other items have none": model.config.loss == "mse",
+        "interest reads the values of events, and other items have none": model.config.learns_interest,
     }
     for reason, applies in reasons.items():
         if applies and config.augment:
