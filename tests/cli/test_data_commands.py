@@ -57,6 +57,12 @@ def test_describe(shop, capsys):
         "missing": 0.5,
         "different": 1,
         "example": "Tent [2P]",
+        "known_at_request": False,
+        "measure": "characters",
+        "low": 9.0,
+        "high": 9.0,
+        "histogram": [{"label": "9", "share": 1.0}],
+        "drift": None,
     }
     assert rows["items", "categories"]["kind"] == "categories"
     assert payload["history_lengths"] == {"min": 1, "median": 1, "max": 2}

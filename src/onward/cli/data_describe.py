@@ -10,7 +10,13 @@ from cyclopts import Parameter
 from onward.cli.common import Json, emit
 
 if TYPE_CHECKING:
-    from onward.data.describe import Description
+    from rich.table import Table
+
+    from onward.data.describe import Column, Description
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+UNITS = {"characters": " characters", "norm": " (norm)"}
+"""What the range of a text and of a vector is of."""
 
 
 def data_describe(
@@ -19,7 +25,10 @@ def data_describe(
     *,
     as_json: Json = False,
 ) -> None:
-    """Show what is inside a dataset folder: counts, range of times, columns, actions, and what was decided.
+    """Show what is inside a dataset folder: counts, what was decided, and every column in figures.
+
+    Of each column: kind, missing values, different values, range or commonest names, a histogram, an example, and its
+    drift: how far its values in the test lie from those in the training.
 
     Example: onward data describe dataset/
     """
@@ -33,11 +42,13 @@ def data_describe(
 def _render(found: Description) -> None:
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
     from onward.data.times import describe
 
-    manifest, lengths, console = found.manifest, found.history_lengths, Console(highlight=False)
+    manifest, lengths = found.manifest, found.history_lengths
+    console = Console(highlight=False)
+    if not console.is_terminal:  # a file or a pipe has no width
+        console = Console(highlight=False, width=180)
     console.print(f"[bold]{escape(found.path)}[/]  content {manifest.hash[:12]}", soft_wrap=True)
     console.print(
         f"{manifest.events:,} events of {manifest.users:,} users on {manifest.items:,} items; "
@@ -49,10 +60,59 @@ def _render(found: Description) -> None:
         console.print(f"actions: {', '.join(manifest.actions)}", markup=False)
     if manifest.rejected:
         console.print(f"{manifest.rejected:,} rows could not be used; see rejected.parquet")
-    table = Table("table", "column", "kind", "missing", "different", "example")
-    for row in found.columns:
-        cells = (row.table, row.name, row.kind, f"{row.missing:.1%}", f"{row.different:,}", row.example)
-        table.add_row(*(escape(cell) for cell in cells))
-    console.print(table)
+    console.print(_table(found.columns))
+    console.print(_legend(found), markup=False, soft_wrap=True)
     for decision in manifest.decisions:
         console.print(f"  {decision}", markup=False, soft_wrap=True)
+
+
+def _table(columns: list[Column]) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(
+        "table", "column", "kind", "missing", "different", "range or commonest", "histogram", "drift", "example"
+    )
+    for row in columns:
+        drift = "" if row.drift is None else f"{row.drift.measure} {row.drift.value:.2f}"
+        kind = row.kind + (" *" if row.known_at_request else "")
+        cells = (
+            row.table,
+            row.name,
+            kind,
+            f"{row.missing:.1%}",
+            f"{row.different:,}",
+            _range(row),
+            _blocks(row),
+            drift,
+        )
+        table.add_row(*(escape(cell) for cell in (*cells, row.example)))
+    return table
+
+
+def _range(row: Column) -> str:
+    from onward.data.times import describe
+
+    if row.low is not None and row.high is not None:
+        if row.measure == "microseconds":
+            return f"{describe(int(row.low))[:10]} to {describe(int(row.high))[:10]}"
+        return f"{row.low:.6g} to {row.high:.6g}{UNITS.get(row.measure or '', '')}"
+    short = [(bar.label if len(bar.label) <= 20 else f"{bar.label[:19]}…", bar.share) for bar in row.histogram[:3]]
+    return ", ".join(f"{label} {share:.0%}" for label, share in short)
+
+
+def _blocks(row: Column) -> str:
+    most = max((bar.share for bar in row.histogram), default=0.0)
+    return "".join(BLOCKS[round(bar.share / most * (len(BLOCKS) - 1))] for bar in row.histogram)
+
+
+def _legend(found: Description) -> str:
+    said = "  histogram: names from the commonest down, or steps from the 1st to the 99th percentile"
+    if found.drift_protocol is None:
+        said += "; drift: too few events to compare a training with a test"
+    else:
+        said += (
+            f"; drift from training to test by protocol {found.drift_protocol}: "
+            "ks (Kolmogorov-Smirnov, numbers) or psi (population stability index, names)"
+        )
+    return said + ("; * known at the request" if found.manifest.known_at_request else "")
