@@ -35,7 +35,8 @@ def evaluate(
         Parameter(help="Whether items of the history may be recommended. [default: as the data set decided]"),
     ] = None,
     cold: Annotated[
-        Literal["miss", "drop"], Parameter(help="Targets that training never saw: a miss, or left out.")
+        Literal["miss", "drop", "items", "users"],
+        Parameter(help="Targets that training never saw: a miss, or left out. Or measure these items, or users, alone."),
     ] = "miss",
     k: Annotated[
         list[int] | None,
@@ -89,6 +90,8 @@ def _print(result: Evaluation) -> None:
     out.print(f"means over users: {_line(result, result.user_metrics)}")
     if result.counts["interest_pairs"]:
         out.print(_interest_table(result))
+    if result.among_cold is not None:
+        out.print(f"among the cold items alone: {_line(result, result.among_cold)}")
     out.print(_lists_table(result))
     for line in _notes(result):
         out.print(line)
@@ -145,15 +148,19 @@ def _estimate(value: Estimate, between: str = " ") -> str:
 def _notes(result: Evaluation) -> list[str]:
     counts, protocol = result.counts, result.protocol
     cold = f"{counts['cold_targets']:,} cold targets count as misses"
-    if protocol["cold"] == "drop":
+    if protocol["cold"] in ("items", "users"):
+        cold = f"{counts['cold_items']:,} cold items and {counts['cold_users']:,} cold users, by their first event"
+    elif protocol["cold"] == "drop":
         cold = f"{counts['dropped_cold_targets']:,} cold targets were left out"
     notes = [
         f"seen items: {protocol['seen']}d; {cold}; {counts['seen_targets']:,} targets already in the history",
-        f"candidates: {protocol['candidate_items']:,} items seen in training; "
+        f"candidates: {protocol['candidate_items']:,} {protocol['candidates']}; "
         f"{counts['empty_histories']:,} empty histories; {counts['too_short_users']:,} users too short to predict",
     ]
     if result.training_rows is not None:
         notes.append(f"training rows: {result.training_rows.text}")
+    if protocol["cold"] == "items" and not protocol["scores_unseen"]:
+        notes.append("this model reads no features of items, so its scores of cold items mean nothing")
     if protocol["refit"]:
         notes.append("refit: trained on training + validation")
     if protocol["external"]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from onward.errors import ConfigError, unknown
 from onward.evaluate.interest import DEFAULT_THRESHOLD
 
+Cold = Literal["miss", "drop", "items", "users"]
 KS = (5, 10, 20)
 """Cut-offs of every metric; the middle one is what tables show."""
 
@@ -18,14 +19,15 @@ class Options:
 
     Attributes:
         seen: whether items of the history may be recommended; None as the model's bundle says.
-        cold: whether targets that training never saw are misses or left out.
+        cold: whether targets that training never saw are misses or left out; or that requests for cold items, or of
+            cold users, alone are measured (`onward.evaluate.cold`).
         ks: cut-offs.
         threshold: interest from which on an item counts as liked.
         seed: of the resampled users.
     """
 
     seen: Literal["exclude", "include"] | None = None
-    cold: Literal["miss", "drop"] = "miss"
+    cold: Cold = "miss"
     ks: tuple[int, ...] = KS
     threshold: float = DEFAULT_THRESHOLD
     seed: int = 0
@@ -33,8 +35,8 @@ class Options:
     def __post_init__(self) -> None:
         if self.seen not in (None, "exclude", "include"):
             raise ConfigError(unknown("seen rule", str(self.seen), ("exclude", "include")))
-        if self.cold not in ("miss", "drop"):
-            raise ConfigError(unknown("cold rule", str(self.cold), ("miss", "drop")))
+        if self.cold not in get_args(Cold):
+            raise ConfigError(unknown("cold rule", str(self.cold), get_args(Cold)))
         if not self.ks or min(self.ks) < 1:
             raise ConfigError(f"ks = {list(self.ks)}: cut-offs are whole numbers from 1 on", "for example 5 10 20")
 

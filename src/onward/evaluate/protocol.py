@@ -16,10 +16,11 @@ from onward.data.dataset import Dataset, open_dataset
 from onward.data.sequences import Histories, Ints
 from onward.data.split import Part, Split, split
 from onward.errors import ConfigError, DataError, FormatError, unknown
+from onward.evaluate.cold import check_cold, cold_items, cold_part, of_cold, rank_cold_items, with_cold
 from onward.evaluate.external import align, known_only
 from onward.evaluate.interest import DEFAULT_THRESHOLD
 from onward.evaluate.measure import Answers, measure
-from onward.evaluate.options import KS, Options
+from onward.evaluate.options import KS, Cold, Options
 from onward.evaluate.ranking import Progress, Ranks, rank_targets
 from onward.evaluate.results import Evaluation, write_evaluation
 from onward.evaluate.validate import validation_metrics
@@ -37,7 +38,7 @@ def evaluate(
     external: bool = False,
     protocol: Protocol | SplitConfig | None = None,
     seen: Literal["exclude", "include"] | None = None,
-    cold: Literal["miss", "drop"] = "miss",
+    cold: Cold = "miss",
     ks: Sequence[int] = KS,
     threshold: float = DEFAULT_THRESHOLD,
     seed: int = 0,
@@ -45,7 +46,8 @@ def evaluate(
 ) -> Evaluation:
     """Measure a trained model on the part of the data that its split kept from it.
 
-    A run's result is written to its `evaluation/PART/`; a bundle's, or one on external data, is only returned.
+    A run's result is written to its `evaluation/PART/`, that of cold items or users alone to one beside it
+    (`evaluation/test-cold-items/`); a bundle's, or one on external data, is only returned.
 
     Args:
         run_or_model: run folder or bundle.
@@ -54,7 +56,9 @@ def evaluate(
         seen, cold, ks, threshold, seed: as in `Options`.
 
     Raises:
-        ConfigError: another split than the training's, a part that is empty, an option out of range.
+        ConfigError: another split than the training's, a part that is empty, an option out of range, cold items or
+            users of a split without a cut.
+        DataError: no request asks for a cold item, or comes from a cold user.
         FormatError: another data set than the training's, or an unsound folder.
     """
     options = Options(seen, cold, tuple(sorted(set(ks))), threshold, seed)
@@ -65,7 +69,8 @@ def evaluate(
     result = _evaluate(bundle, setting, part, options, progress)
     run = Path(run_or_model)
     if not external and bundle.path == run / "model" and (run / "config.toml").is_file():
-        write_evaluation(run / "evaluation" / part, result)
+        only = f"-cold-{cold}" if cold in ("items", "users") else ""
+        write_evaluation(run / "evaluation" / f"{part}{only}", result)
     return result
 
 
@@ -173,6 +178,11 @@ def _evaluate(
             f"the {part} part is empty" + (": with refit, validation joined the training" if refit else ""),
             "use --part test" if part == "valid" else "",
         )
+    if options.cold in ("items", "users"):
+        check_cold(options.cold, setting.split.config.protocol, setting.external)
+        asked = cold_part(options.cold, setting.histories, setting.split, asked, part)
+    if options.cold == "items":
+        return _evaluate_cold_items(bundle, setting, part, asked, options, progress)
     seen = options.seen or bundle.manifest.seen
     model, longest = bundle.model, max(options.ks)
     lists = np.zeros((len(asked), longest), dtype=np.int64)
@@ -191,7 +201,38 @@ def _evaluate(
         bundle, setting.dataset.users["user"], setting.ids, setting.histories, asked.select(kept), ranks, lists[kept]
     )
     stated = _protocol(bundle, setting, part, options, asked)
-    return measure(answers, part, stated, _counts(setting, asked, ranks, dropped, model.items.n), options)
+    return measure(answers, part, stated, _counts(setting, asked, ranks, dropped, model.items.n, options), options)
+
+
+def _evaluate_cold_items(
+    bundle: Bundle,
+    setting: _Setting,
+    part: Literal["valid", "test"],
+    asked: Part,
+    options: Options,
+    progress: Progress | None,
+) -> Evaluation:
+    """Requests for cold items: among all items that have events, and among the cold ones alone."""
+    seen = options.seen or bundle.manifest.seen
+    model, longest, data = bundle.model, max(options.ks), setting.histories
+    cold = cold_items(data, setting.split)
+    everything = model.items.candidates | cold
+    lists = np.zeros((len(asked), longest), dtype=np.int64)
+
+    def keep(rows: Ints, scores: Tensor) -> None:
+        lists[rows] = top_k(scores, longest, model.items.tie_rank)[0]
+
+    ranks = rank_targets(model, data, asked, seen, everything, progress, keep)
+    ranks = of_cold(ranks, cold)
+    answers = Answers(bundle, setting.dataset.users["user"], setting.ids, data, asked, ranks, lists)
+    stated = _protocol(bundle, setting, part, options, asked) | {
+        "candidates": "items, cold ones among them",
+        "candidate_items": int(everything.sum()),
+        "scores_unseen": model.scores_unseen,
+    }
+    counts = _counts(setting, asked, ranks, 0, model.items.n, options)
+    measured = measure(answers, part, stated, counts, options)
+    return with_cold(measured, rank_cold_items(model, data, asked, seen, cold, progress), asked.user, options)
 
 
 def _protocol(bundle: Bundle, setting: _Setting, part: str, options: Options, asked: Part) -> dict[str, Any]:
@@ -217,7 +258,9 @@ def _protocol(bundle: Bundle, setting: _Setting, part: str, options: Options, as
     }
 
 
-def _counts(setting: _Setting, asked: Part, ranks: Ranks, dropped: int, n_items: int) -> dict[str, int]:
+def _counts(
+    setting: _Setting, asked: Part, ranks: Ranks, dropped: int, n_items: int, options: Options
+) -> dict[str, int]:
     counts = {
         "targets": len(ranks.request),
         "cold_targets": int(ranks.cold.sum()),
@@ -225,6 +268,10 @@ def _counts(setting: _Setting, asked: Part, ranks: Ranks, dropped: int, n_items:
         "seen_targets": int(ranks.seen.sum()),
         "too_short_users": setting.split.too_short,
     }
+    if options.cold in ("items", "users"):
+        untrained = setting.split.train_end == setting.histories.start
+        counts["cold_items"] = int(cold_items(setting.histories, setting.split).sum())
+        counts["cold_users"] = int((untrained & (setting.histories.lengths > 0)).sum())
     if setting.external:
         requests = asked.requests(setting.histories)
         counts["unknown_history_events"] = requests.n_events - known_only(requests, n_items).n_events

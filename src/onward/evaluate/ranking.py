@@ -72,16 +72,19 @@ class Ranks:
 
     def without_cold(self) -> tuple[Ranks, Bools]:
         """Without cold targets, and without the requests that had no other: (ranks, (R,) mask of the requests kept)."""
-        warm = ~self.cold
-        size = np.bincount(self.request[warm], minlength=len(self))
+        return self.keeping(~self.cold)
+
+    def keeping(self, targets: Bools) -> tuple[Ranks, Bools]:
+        """The targets of a (T,) mask, without the requests that have none: (ranks, (R,) mask of requests kept)."""
+        size = np.bincount(self.request[targets], minlength=len(self))
         fewer = Ranks(
-            self.request[warm],
-            self.item[warm],
-            self.above[warm],
-            self.tied[warm],
+            self.request[targets],
+            self.item[targets],
+            self.above[targets],
+            self.tied[targets],
             size,
-            self.cold[warm],
-            self.seen[warm],
+            self.cold[targets],
+            self.seen[targets],
         )
         return fewer.select(size > 0), size > 0
 

@@ -78,6 +78,8 @@ class Evaluation(Payload):
     """Item column whose values diversity compares; None when the catalog has none that fits."""
     counts: dict[str, int]
     """What must be known beside the means: cold and seen targets, empty histories, too short users..."""
+    among_cold: dict[str, Estimate] | None = None
+    """With `cold = "items"`: the metrics where the cold items alone are candidates; `metrics` then has all items."""
     slices: dict[str, list[SliceRow]]
     """`history_length` and `target_popularity`: the main metrics by bucket."""
     _table: pl.DataFrame = PrivateAttr(default_factory=pl.DataFrame)
