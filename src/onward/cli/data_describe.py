@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from onward.data.describe import Column, Description
 
 BLOCKS = "▁▂▃▄▅▆▇█"
+NAME = 26
+"""Characters of a column's name that are shown."""
+WIDE = 45
+"""Characters beside the figures from which there is room for examples."""
 UNITS = {"characters": " characters", "norm": " (norm)"}
 """What the range of a text and of a vector is of."""
 
@@ -60,34 +64,41 @@ def _render(found: Description) -> None:
         console.print(f"actions: {', '.join(manifest.actions)}", markup=False)
     if manifest.rejected:
         console.print(f"{manifest.rejected:,} rows could not be used; see rejected.parquet")
-    console.print(_table(found.columns))
+    for owner in ("events", "items", "users"):
+        columns = [column for column in found.columns if column.table == owner]
+        console.print(_table(owner, columns, console.width))
     console.print(_legend(found), markup=False, soft_wrap=True)
     for decision in manifest.decisions:
         console.print(f"  {decision}", markup=False, soft_wrap=True)
 
 
-def _table(columns: list[Column]) -> Table:
-    from rich.markup import escape
+def _table(owner: str, columns: list[Column], width: int) -> Table:
+    """The columns of one owner, a line each; on a narrow terminal without their examples."""
+    from rich.cells import cell_len
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(
-        "table", "column", "kind", "missing", "different", "range or commonest", "histogram", "drift", "example"
-    )
-    for row in columns:
-        drift = "" if row.drift is None else f"{row.drift.measure} {row.drift.value:.2f}"
-        kind = row.kind + (" *" if row.known_at_request else "")
-        cells = (
-            row.table,
-            row.name,
-            kind,
-            f"{row.missing:.1%}",
-            f"{row.different:,}",
-            _range(row),
-            _blocks(row),
-            drift,
-        )
-        table.add_row(*(escape(cell) for cell in (*cells, row.example)))
+    heads = [owner, "kind", "missing", "different", "histogram", "drift", "range or commonest", "example"]
+    rows = [[" ".join(cell.split()) for cell in _cells(column)] for column in columns]
+    widths = [max(map(cell_len, texts)) for texts in zip(heads, *rows, strict=True)]
+    widths[0] = min(widths[0], NAME)
+    left = width - sum(widths[:6]) - 2 * len(heads)
+    widths[7] = min(widths[7], left // 3) if left >= WIDE else 0
+    widths[6] = min(widths[6], max(left - widths[7], len("range")))
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, title_justify="left", title=" ")
+    shown = [at for at, its in enumerate(widths) if its]
+    for at in shown:
+        table.add_column(heads[at], width=widths[at], no_wrap=True, overflow="ellipsis")
+    for row in rows:
+        table.add_row(*(Text(row[at]) for at in shown))
     return table
+
+
+def _cells(row: Column) -> tuple[str, ...]:
+    drift = "" if row.drift is None else f"{row.drift.measure} {row.drift.value:.2f}"
+    kind = row.kind + (" *" if row.known_at_request else "")
+    figures = (f"{row.missing:.1%}", f"{row.different:,}", _blocks(row), drift, _range(row))
+    return row.name, kind, *figures, row.example
 
 
 def _range(row: Column) -> str:
