@@ -86,6 +86,7 @@ def write_bundle(
         time_max=dataset.time_max,
         sources=dataset.sources,
         grouped="group" in dataset.columns,
+        baskets="group" in dataset.roles,
         duplicates=dataset.duplicates,
     )
     manifest = BundleManifest(

@@ -72,7 +72,9 @@ class DataFacts(_Written):
     sources: list[str] = []
     """Names of the input files, without their folders."""
     grouped: bool = False
-    """Whether the events of one user at one time form a group: a history at serving is made of groups then too."""
+    """Whether events were grouped: a history at serving is made of groups then too."""
+    baskets: bool = False
+    """Whether the events of one user that name one `group` form a group, and not those of one time."""
     duplicates: Literal["keep", "first", "last", "error"] = "keep"
     """What was done with events of the same user, item, time and action, and is done at serving."""
 

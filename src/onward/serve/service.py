@@ -139,8 +139,14 @@ class Service:
         """A user's newest events, oldest first."""
         stored = self.store.history(user, limit)
         ids, actions = self._item_ids(int(stored.items.max(initial=0))), self.store.action_names()
+        groups = self.store.groups(stored.seqs)
         rows = zip(
-            stored.items.tolist(), stored.times.tolist(), stored.actions.tolist(), stored.values.tolist(), strict=True
+            stored.items.tolist(),
+            stored.times.tolist(),
+            stored.actions.tolist(),
+            stored.values.tolist(),
+            stored.seqs.tolist(),
+            strict=True,
         )
         events = [
             HistoryEvent(
@@ -148,8 +154,9 @@ class Service:
                 time=when,
                 action=actions[action] or None,
                 value=None if math.isnan(value) else value,
+                group=groups.get(seq),
             )
-            for item, when, action, value in rows
+            for item, when, action, value, seq in rows
         ]
         return HistoryOut(user=user, events=events)
 

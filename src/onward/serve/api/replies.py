@@ -139,6 +139,8 @@ class HistoryEvent(Wire):
     """View, cart, buy..."""
     value: float | None
     """Rating, quantity, seconds..."""
+    group: str | None = None
+    """Its basket."""
 
 
 class HistoryOut(Wire):

@@ -1,9 +1,9 @@
 """What the model is asked: histories from the store or from the request, by the rule that evaluation follows.
 
 Items that the model's catalog doesn't have are left out and counted; everything else counts, trained on or not. Where
-the training data had groups, events of one time form one, and where it kept no duplicates there are none. A model that
-reads times and was trained to be told when the answer is wanted is told; values are given to a model that learned from
-values.
+the training data had groups, events form groups: those of one basket, or of one time. Where it kept no duplicates there
+are none. A model that reads times and was trained to be told when the answer is wanted is told; values are given to a
+model that learned from values.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from onward.bundle import Bundle
 from onward.data.sequences import Histories, Ints
 from onward.models.sequence import SequenceModel
+from onward.serve.lists.baskets import in_baskets, runs
 from onward.serve.lists.items import KeyIndex, LiveCatalog
 from onward.serve.lists.requests import Request
 from onward.serve.store.protocol import EventStore, StoredHistory
@@ -36,6 +37,7 @@ class Given:
         items: (n,) int32 indices of the live catalog, oldest first; 0 for an item that it doesn't have.
         times: (n,) int64 microseconds UTC; empty where none are known.
         values: (n,) float32, NaN where missing; empty where none are known.
+        groups: (n,) int64 number of each event's group, ascending; empty where the model knows no groups.
         actions: (n,) int64 keys of `names`; 0 where an event has none.
         names: actions by key; of stored events perhaps not all of them yet.
         whole: whether these are all events of the user.
@@ -45,6 +47,7 @@ class Given:
     items: NDArray[np.int32]
     times: Ints
     values: NDArray[np.float32]
+    groups: Ints
     actions: Ints
     names: Sequence[str]
     whole: bool
@@ -65,7 +68,7 @@ class HistoryReader:
         self._timed = model.traits.timed and data.time_min is not None
         self._told = bundle.manifest.split.request_time == "target"
         self._valued = model.value_range is not None
-        self._grouped, self._duplicates = data.grouped, data.duplicates
+        self._grouped, self._baskets, self._duplicates = data.grouped, data.baskets, data.duplicates
         self._n_items = len(bundle.catalog)
         self._limit = self._most = limit
         if isinstance(model, SequenceModel) and not self._grouped:  # of groups, `max_length` counts each as one step
@@ -86,21 +89,43 @@ class HistoryReader:
             else:
                 stored.update(zip(rows, self._store.histories(users, self._limit, before), strict=True))
         return [
-            self._stored(request, stored[row], self._limit, now) if row in stored else _typed(request, catalog, now)
-            for row, request in enumerate(requests)
+            self._stored(one, stored[row], self._limit, now) if row in stored else self._typed(one, catalog, now)
+            for row, one in enumerate(requests)
         ]
 
     def _stored(self, request: Request, found: StoredHistory, limit: int, now: int) -> Given:
         """What the store gave when asked for `limit` events; it is asked for more where too few are of known items."""
+        groups = _NO_INTS
+        if self._baskets:
+            found, groups = in_baskets(found, self._store.groups(found.seqs))
+        elif self._grouped:
+            groups = runs(found.times)
         items, times, values, actions = self._keys.lookup(found.items), found.times, found.values, found.actions
         whole = len(items) < limit
         if self._duplicates in ("first", "last"):
-            kept = _distinct(items, times, actions, self._duplicates)
+            kept = _distinct([items, times, actions, *([groups] if self._grouped else [])], self._duplicates)
             items, times, values, actions = items[kept], times[kept], values[kept], actions[kept]
+            groups = groups[kept] if self._grouped else groups
         if not whole and limit < self._most and np.count_nonzero(self._readable(items)) < self._limit:
             limit = min(self._most, DEEPER * limit)
             return self._stored(request, self._store.history(request.user or "", limit, request.at), limit, now)
-        return Given(items, times, values, actions, self._names, whole, now if request.at is None else request.at)
+        at = now if request.at is None else request.at
+        return Given(items, times, values, groups, actions, self._names, whole, at)
+
+    def _typed(self, request: Request, catalog: LiveCatalog, now: int) -> Given:
+        """The history that comes with a request. Times count where every event has one; so do groups of one time."""
+        history = request.history or ()
+        items = np.array([catalog.index(one.item) for one in history], dtype=np.int32)
+        known = [one.time for one in history if one.time is not None]
+        times = np.array(known, dtype=np.int64) if len(known) == len(history) else _NO_INTS
+        names = ["", *dict.fromkeys(one.action for one in history if one.action)]
+        actions = np.array([names.index(one.action or "") for one in history], dtype=np.int64)
+        if len(times):
+            order = np.argsort(times, kind="stable")
+            items, times, actions = items[order], times[order], actions[order]
+        groups = (runs(times) if len(times) else np.arange(len(items))) if self._grouped else _NO_INTS
+        at = now if request.at is None else request.at
+        return Given(items, times, _NO_VALUES, groups, actions, names, True, at)
 
     def _readable(self, items: NDArray[np.int32]) -> NDArray[np.bool_]:
         """(n,) bool: items that the model's catalog has."""
@@ -149,33 +174,18 @@ class HistoryReader:
     def _columns(self, given: Sequence[Given]) -> dict[str, NDArray[np.generic]]:
         """The columns beside the items that this model reads."""
         columns: dict[str, NDArray[np.generic]] = {}
-        times = [_or(one.times, len(one.items), one.at) for one in given] if self._timed or self._grouped else []
         if self._timed:
-            columns["time"] = np.concatenate(times)
+            columns["time"] = np.concatenate([_or(one.times, len(one.items), one.at) for one in given])
         if self._valued:
             columns["value"] = np.concatenate([_or(one.values, len(one.items), np.nan) for one in given])
         if self._grouped:
-            columns["group"] = np.concatenate([_runs(one) for one in times])
+            columns["group"] = np.concatenate([one.groups for one in given]).astype(np.int32)
         return columns
 
 
-def _typed(request: Request, catalog: LiveCatalog, now: int) -> Given:
-    """The history that comes with a request. Times count where every event has one."""
-    history = request.history or ()
-    items = np.array([catalog.index(one.item) for one in history], dtype=np.int32)
-    known = [one.time for one in history if one.time is not None]
-    times = np.array(known, dtype=np.int64) if len(known) == len(history) else _NO_INTS
-    names = ["", *dict.fromkeys(one.action for one in history if one.action)]
-    actions = np.array([names.index(one.action or "") for one in history], dtype=np.int64)
-    if len(times):
-        order = np.argsort(times, kind="stable")
-        items, times, actions = items[order], times[order], actions[order]
-    return Given(items, times, _NO_VALUES, actions, names, True, now if request.at is None else request.at)
-
-
-def _distinct(items: NDArray[np.int32], times: Ints, actions: Ints, which: str) -> Ints:
-    """Places of the first or last of the events that have one item, time and action."""
-    rows = np.stack([items, times, actions], axis=1)
+def _distinct(columns: Sequence[NDArray[np.generic]], which: str) -> Ints:
+    """Places of the first or last of the events that are the same in these columns: item, time, action, group."""
+    rows = np.stack(columns, axis=1)
     if which == "last":
         kept = len(rows) - 1 - np.unique(rows[::-1], axis=0, return_index=True)[1]
     else:
@@ -185,8 +195,3 @@ def _distinct(items: NDArray[np.int32], times: Ints, actions: Ints, which: str) 
 
 def _or(column: NDArray[np.generic], size: int, filling: float) -> NDArray[np.generic]:
     return column if len(column) == size else np.full(size, filling, dtype=column.dtype)
-
-
-def _runs(times: NDArray[np.generic]) -> NDArray[np.int32]:
-    """(n,) int32 number of each event's group: events of one time are one."""
-    return np.cumsum(np.diff(times, prepend=times[:1]) != 0).astype(np.int32)

@@ -182,7 +182,9 @@ class _Talk:
         """Whether the server gives back all that was sent of a user before a request, bit for bit."""
         part = self._plan.part
         positions = np.arange(int(part.history_start[row]), int(part.target_start[row]))[-HISTORY:]
-        sent = [(one.item, one.time, one.action, one.value) for one in self._made(positions)]
+        sent = [(one.item, one.time, one.action, one.value, one.group) for one in self._made(positions)]
         got = self._client.history(user, limit=max(1, len(positions)))
         timed = self._timed is not None
-        return sent == [(one["item"], one["time"] if timed else None, one["action"], one["value"]) for one in got]
+        return sent == [
+            (one["item"], one["time"] if timed else None, one["action"], one["value"], one["group"]) for one in got
+        ]

@@ -75,6 +75,16 @@ def read_seen(
     return distinct
 
 
+def read_groups(reader: Reader, seqs: Ints) -> dict[int, str]:
+    """Seq -> name of its group, for the events that have one."""
+    found = reader.read(
+        "SELECT seq, group_id FROM events WHERE group_id IS NOT NULL "
+        "AND seq IN (SELECT CAST(given.value AS {int}) FROM {texts})",
+        (pack(map(str, seqs.tolist())),),
+    )
+    return dict(found)
+
+
 def read_popular(reader: Reader, since: int, limit: int) -> list[tuple[int, int]]:
     """(item key, events at or after a time), most first."""
     found = reader.read(

@@ -94,7 +94,7 @@ class DatasetEvents:
                 time=time,
                 action=None if action is None else self._actions[action],
                 value=None if value is None or value != value else value,
-                group=None if group is None else str(group),
+                group=None if group is None else f"{self._prefix}-{group}",
             )
             for row, user, item, time, action, value, group in events
         ]

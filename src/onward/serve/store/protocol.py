@@ -100,6 +100,10 @@ class EventStore(Protocol):
         time, if given."""
         ...
 
+    def groups(self, seqs: Ints) -> dict[int, str]:
+        """Names of the groups of the events with these (n,) int64 `seq`s; events without one are left out."""
+        ...
+
     def item_keys(self, ids: Sequence[str]) -> Ints:
         """(n,) int64 keys of items; 0 for an id that no event or catalog record of the store has named."""
         ...

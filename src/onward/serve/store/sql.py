@@ -120,6 +120,10 @@ class SqlStore:
         """Distinct item keys of a user's whole history."""
         return histories.read_seen(self._database, user, since, actions, before)
 
+    def groups(self, seqs: Ints) -> dict[int, str]:
+        """Names of the groups of some events, by seq."""
+        return histories.read_groups(self._database, seqs)
+
     def item_keys(self, ids: Sequence[str]) -> Ints:
         """Keys of items; 0 for an unknown id."""
         found = dict(read_keys(self._database, "item", set(ids)))
