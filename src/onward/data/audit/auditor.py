@@ -9,7 +9,7 @@ import polars as pl
 from pydantic import computed_field
 
 from onward.config import SplitConfig
-from onward.data.audit import leaks, order, shifts
+from onward.data.audit import features, leaks, order, shifts
 from onward.data.audit.findings import Case, Finding
 from onward.data.catalog import Catalog
 from onward.data.dataset import Dataset, Manifest
@@ -27,6 +27,7 @@ ALWAYS = (
     shifts.popularity_drift,
     shifts.short_histories,
 )
+FEATURED = (features.request_features, features.item_features)
 WORST_FIRST = ("warning", "note", "ok")
 
 
@@ -85,7 +86,8 @@ def audit_split(data: Histories, made: Split, manifest: Manifest, id_rank: Ints 
         id_rank: (n_items + 1,) int64 place of every item by id; the item index itself by default.
     """
     case = Case(data, made, manifest, np.arange(data.n_items + 1) if id_rank is None else id_rank)
-    checks = (order.unsorted_input, *(TIMED if data.time is not None else ()), *ALWAYS)
+    featured = FEATURED if manifest.event_features or manifest.known_at_request else ()
+    checks = (order.unsorted_input, *(TIMED if data.time is not None else ()), *ALWAYS, *featured)
     findings = [check(case) for check in checks]
     counts = {
         "users": len(data),
