@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
+import polars as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -53,6 +54,7 @@ class Traits:
             of a model that isn't causal would see its target in `last` and `all`, were it not hidden.
         cloze: trained to fill in steps that it hides itself, so that it is given whole windows, each step its own
             target.
+        unseen: items without a training event are scored by their features.
         valued: learns from the values of events alone, and takes no training events without them.
     """
 
@@ -64,6 +66,7 @@ class Traits:
     timed: bool = False
     windows: tuple[Windows, ...] = ("all", "last", "prefix")
     cloze: bool = False
+    unseen: bool = False
     valued: bool = False
 
     def resolve_windows(self, asked: Windows | None, model: str) -> Windows:
@@ -84,10 +87,14 @@ class Items:
     Attributes:
         train_counts: (V + 1,) int64 training events of each item; candidates are the items above zero.
         tie_rank: (V + 1,) int32 order of items of equal score (`Catalog.tie_rank`).
+        table: what is known of the items, row r being item index r + 1, for models that are fitted to it.
+        kinds: column of the table -> number, text, category, categories, time or vector.
     """
 
     train_counts: Ints
     tie_rank: NDArray[np.int32]
+    table: pl.DataFrame | None = None
+    kinds: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def n(self) -> int:
@@ -181,6 +188,11 @@ class Recommender(ABC):
         return ConfigError(f"model '{self.name}' only ranks", hint)
 
     @property
+    def scores_unseen(self) -> bool:
+        """Whether the scores of items without a training event mean anything: by their features."""
+        return self.traits.unseen
+
+    @property
     def parameters_count(self) -> int:
         """Numbers that the model learned."""
         return sum(tensor.numel() for tensor in self.state().values())
@@ -245,7 +257,12 @@ class Recommender(ABC):
         return Lists(found, scored, ~known)
 
     def _known(self, histories: Histories) -> Bools:
-        """(B,) bool: histories with an item that was seen in training; of the others the model knows nothing."""
+        """(B,) bool: histories with an item that was seen in training; of the others the model knows nothing.
+
+        For a model that scores unseen items, any item does.
+        """
+        if self.scores_unseen:
+            return histories.lengths > 0
         rows, positions = histories.positions()
         seen = self.items.train_counts[histories.item[positions]] > 0
         return np.bincount(rows[seen], minlength=len(histories)) > 0
@@ -304,9 +321,14 @@ def _by_tie_rank(scores: Tensor, values: NDArray[np.float32], found: Ints, tie_r
     return np.where(place < above, found, np.take_along_axis(chosen, np.maximum(place - above, 0), 1))
 
 
-def make_items(training: Histories, tie_rank: NDArray[np.int32]) -> Items:
-    """Count the training events of every item."""
-    return Items(training.item_counts(), tie_rank)
+def make_items(
+    training: Histories,
+    tie_rank: NDArray[np.int32],
+    table: pl.DataFrame | None = None,
+    kinds: Mapping[str, str] | None = None,
+) -> Items:
+    """Count the training events of every item; the rest as in `Items`."""
+    return Items(training.item_counts(), tie_rank, table, kinds or {})
 
 
 def build(cls: type[Recommender], values: Mapping[str, Any], items: Items) -> Recommender:
