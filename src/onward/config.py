@@ -8,7 +8,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -75,6 +75,8 @@ class SplitConfig(Config):
     """Chooses the held-out users of `users`."""
     refit: bool = False
     """Train on training + validation; the test part stays the same."""
+    target_action: str | None = None
+    """Only events of this action are targets, in training, validation and test; histories keep all. Absent: any."""
     request_time: RequestTime | None = None
     """What a model is told about when its answer is wanted: `none`, or the time of the `target`, as serving tells it
     what time it is. Where absent: `none` under `last` and for data without times, else `target`."""
@@ -90,6 +92,8 @@ class TrainConfig(Config):
     windows: Windows | None = None
     """How a history trains: `last`, its newest `max_length` events; `all`, all of it, cut into windows of that length;
     `prefix`, every event as the only target of a row of its own. By default `all`, or what the model needs."""
+    action_weights: dict[str, Annotated[float, Field(gt=0)]] = {}
+    """Action -> what the loss of a target of it is multiplied by; 1 for actions that aren't named."""
     augment: tuple[Transform, ...] = ()
     """Changes made to training rows, each row by one of them at random; with model.contrastive, to second views."""
     augment_rows: float = Field(0.5, gt=0, le=1)

@@ -34,6 +34,8 @@ SMALL = {"width": 16, "dropout": 0.1, "max_length": 40}
 SETTINGS: dict[str, dict[str, object]] = {"als": {"factors": 8, "regularization": 1.0}}
 FLOOR = ("random", "popularity")
 """Models that don't look at what the history holds."""
+NO_COMPANY = (*FLOOR, "personal-frequency")
+"""Models that know of no items that go together."""
 
 REPEAT = "+repeat"
 """Ends the name of a model that is set to repeat items of the history."""
@@ -411,7 +413,9 @@ def test_trainable_models_learn_a_chain_by_heart(name: str) -> None:
     assert (lists.items[:, 0] == data.item[data.end - 1]).mean() > 0.95
 
 
-@pytest.mark.parametrize("name", [name for name in FITTED if name not in FLOOR and not model_class(name).traits.valued])
+@pytest.mark.parametrize(
+    "name", [name for name in FITTED if name not in NO_COMPANY and not model_class(name).traits.valued]
+)
 def test_fitted_models_recover_what_goes_together(name: str) -> None:
     # each user took 7 of the 10 items of one block: the other 3 are the answer, and they are nobody's most popular
     data = as_histories(block_events(users=400, blocks=4, block_items=10, length=7, seed=2))

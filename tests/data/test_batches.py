@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -115,7 +114,8 @@ def test_a_group_is_one_step_and_its_targets_are_a_set() -> None:
     assert list(zip(prefix.target_steps.tolist(), prefix.targets.tolist(), strict=True)) == [(1, 4), (1, 5), (2, 7)]
     assert prefix.target_weights.tolist() == [0.5, 0.5, 1]
     asked, owners = prefix.asked()
-    assert asked is not None and owners is not None
+    assert asked is not None
+    assert owners is not None
     assert (asked.tolist(), owners.tolist()) == ([1, 2], [0, 0, 1])
 
 

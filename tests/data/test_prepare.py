@@ -257,7 +257,9 @@ def test_equal_item_rows_are_one_and_different_ones_an_error(tmp_path):
     same = pl.DataFrame({"item": ["a", "a"], "title": ["A", "A"]})
     assert prepare(log, tmp_path / "one", items=same).catalog.frame.rows() == [("a", "A")]
     other = pl.DataFrame({"item": ["a", "a"], "title": ["A", "B"]})
-    with pytest.raises(DataError, match="item 'a' has two rows that disagree: column 'title' is 'A' in row 1 and 'B' in row 2"):
+    with pytest.raises(
+        DataError, match="item 'a' has two rows that disagree: column 'title' is 'A' in row 1 and 'B' in row 2"
+    ):
         prepare(log, tmp_path / "two", items=other)
 
 

@@ -258,7 +258,7 @@ def test_changing_test_events_changes_no_training_count(data: Histories, protoco
         made = split(data, SplitConfig(protocol=protocol, valid_share=0.2, test_share=0.2))
     except (ConfigError, DataError):
         assume(False)
-    positions = made.test.targets(data).positions()[1]
+    positions = made.test.targets(data)[1]
     item = data.item.copy()
     item[positions] = 1
     changed = Histories({**data.columns, "item": item}, data.start, data.end, data.n_items)

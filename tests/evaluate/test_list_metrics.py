@@ -128,3 +128,9 @@ def test_a_request_is_in_the_band_of_its_most_popular_target() -> None:
 
 def test_novelty_of_a_rare_item_is_larger() -> None:
     assert lists.novelty(np.array([[4]]), COUNTS) == math.log2(8) > lists.novelty(np.array([[1]]), COUNTS)
+
+
+def test_requests_by_the_action_of_their_targets() -> None:
+    row, code = np.array([0, 1, 1, 2, 2]), np.array([1, 0, 0, 0, 1])
+    bucket, labels = slices.target_actions(row, code, 3, ["view", "buy"])
+    assert [labels[number] for number in bucket] == ["buy", "view", "several"]

@@ -48,7 +48,7 @@ class Onward(protocol.Driver):
         recipe = self.config.get("recipe")
         values = read_toml(Path(recipe)) if recipe else {}
         self.run = RunConfig.parse(apply_settings(values, ["split.protocol=last", *self.config["settings"]]))
-        self.split = split(self.data.histories, self.run.split)
+        self.split = split(self.data.histories, self.run.split, self.data.manifest.actions)
         self.training = self.split.training(self.data.histories)
         self.requests = self.split.test.requests(self.data.histories)
         self.numbers = np.concatenate([[0], self.data.catalog.frame["item"].cast(int).to_numpy()])

@@ -92,6 +92,8 @@ def _print(result: Evaluation) -> None:
         out.print(_interest_table(result))
     if result.among_cold is not None:
         out.print(f"among the cold items alone: {_line(result, result.among_cold)}")
+    if "target_action" in result.slices:
+        out.print(_actions_table(result))
     out.print(_lists_table(result))
     for line in _notes(result):
         out.print(line)
@@ -120,6 +122,19 @@ def _interest_table(result: Evaluation) -> Table:
     for name, value in result.metrics.items():
         if "@" not in name:
             table.add_row(name, _estimate(value))
+    return table
+
+
+def _actions_table(result: Evaluation) -> Table:
+    """The main metrics by action of the target."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    k = 10 if 10 in result.protocol["ks"] else result.protocol["ks"][0]
+    table = Table("action of the target", "requests", f"ndcg@{k}", f"hr@{k}", box=SIMPLE_HEAD)
+    for row in result.slices["target_action"]:
+        values = (_estimate(row.metrics[f"{name}@{k}"]) for name in ("ndcg", "hr"))
+        table.add_row(row.label, f"{row.requests:,}", *values)
     return table
 
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from onward.config import RequestTime, Windows
 from onward.data.augment import Augmentation, AugmentedRows
 from onward.data.sequences import Histories, Ints
+from onward.data.targets import WEIGHT
 from onward.data.windows import cut_windows, ranges
 
 BUCKET_BATCHES = 50
@@ -41,7 +42,7 @@ class Batch:
         request_times: (N,) int64 microseconds UTC, when an answer is wanted after each step; None where it isn't told.
         targets: (T,) int64 items to predict; empty when the batch is only encoded.
         target_steps: (T,) int64 the step (of N) after which each target comes; None when each step has one, its own.
-        target_weights: (T,) float32; the targets of one step sum to 1.
+        target_weights: (T,) float32; the targets of one step sum to 1, but for what their actions weigh.
         target_values: (T,) float32 values of the targets (NaN where missing), or None.
         view: the same rows augmented, to be contrasted with this batch; None when they aren't.
         features: column -> (M, ...) what is read of each member beside its item (`Histories.inputs`).
@@ -118,6 +119,7 @@ class Steps:
     def __init__(self, histories: Histories, request_time: RequestTime = "none", opens: bool = False) -> None:
         self.histories, self.request_time, self.opens = histories, request_time, opens
         self.bounds: Ints | None = None
+        self.weight: NDArray[np.float32] | None = histories.columns.get(WEIGHT)  # type: ignore[assignment]
         self.start, self.end = histories.start, histories.end
         if "group" in histories.columns:
             self.bounds = _group_bounds(histories)
@@ -205,7 +207,7 @@ class Steps:
         items, bags = self._members(steps)
         targets, owners = self._targets(asked)
         sizes = np.bincount(owners, minlength=len(asked))
-        every_step = self.bounds is None and after is None
+        every_step = self.bounds is None and self.weight is None and after is None
         value = self.histories.columns.get("value")
         column, times = self.histories.item, self.time_of(steps)
         return Batch(
@@ -217,7 +219,7 @@ class Steps:
             request_times=self._request_times(steps, end - start, at),
             targets=_tensor(column[targets], np.int64),
             target_steps=None if every_step else torch.from_numpy(owners if after is None else after[owners]),
-            target_weights=_tensor(1.0 / sizes[owners], np.float32),
+            target_weights=_tensor(self._weights(targets) / sizes[owners], np.float32),
             target_values=None if value is None else _tensor(value[targets], np.float32),
             features={name: self._column(name, items) for name in self.histories.inputs},
             opens=None if opens is None else torch.from_numpy(opens),
@@ -272,10 +274,28 @@ class Steps:
         return _tensor(following, np.int64)
 
     def _targets(self, steps: Ints) -> tuple[Ints, Ints]:
-        if self.bounds is None:
-            return steps, np.arange(len(steps), dtype=np.int64)
-        first, last = self.bounds[steps], self.bounds[steps + 1]
-        return ranges(first, last), np.repeat(np.arange(len(steps), dtype=np.int64), last - first)
+        """Position of each target among the members of some steps, and which of these steps it belongs to."""
+        owners = np.arange(len(steps), dtype=np.int64)
+        if self.bounds is not None:
+            first, last = self.bounds[steps], self.bounds[steps + 1]
+            steps, owners = ranges(first, last), np.repeat(owners, last - first)
+        if self.weight is None:
+            return steps, owners
+        wanted = self.weight[steps] > 0
+        return steps[wanted], owners[wanted]
+
+    def _weights(self, targets: Ints) -> float | NDArray[np.float32]:
+        return 1.0 if self.weight is None else self.weight[targets]
+
+    def predicted(self, first: Ints, last: Ints) -> Ints:
+        """(W,) int64 how many of the steps `first` to `last`, both included, have a target."""
+        if self.weight is None:
+            return last + 1 - first
+        position = np.flatnonzero(self.weight > 0)
+        step = position if self.bounds is None else np.searchsorted(self.bounds, position, side="right") - 1
+        step = np.unique(step)
+        counts: Ints = np.searchsorted(step, last, side="right") - np.searchsorted(step, first)
+        return counts
 
     def _step_values(self, items: Ints, bags: Tensor | None, value: NDArray[np.generic]) -> Tensor:
         flat = value[items].astype(np.float32)
@@ -289,7 +309,7 @@ class TrainingBatches:
     """Every epoch's batches, a pure function of (seed, epoch), so that a resumed run continues the same order.
 
     Args:
-        histories: the training histories; those of fewer than two steps give nothing to learn and are left out.
+        histories: the training histories; windows without a target (those of fewer than two steps) are left out.
         max_length: longest input, in steps.
         tokens: input steps a batch holds, about.
         windows: as in `cut_windows`; with `prefix` the last step of a window is its only target.
@@ -317,7 +337,9 @@ class TrainingBatches:
         self.max_length, self.augmentation, self.views = max_length, augmentation, views
         self.tokens, self.seed, self.prefix, self.cloze = tokens, seed, windows == "prefix", cloze
         self.first, self.last = cut_windows(self.steps.start, self.steps.end, max_length, windows)
-        self.n_targets = len(self.last) if self.prefix else int((self.last - self.first).sum())
+        targets = self.steps.predicted(self.last if self.prefix else self.first + 1, self.last)
+        self.first, self.last = self.first[targets > 0], self.last[targets > 0]
+        self.n_targets = int(targets.sum())
 
     def __len__(self) -> int:
         """Batches of an epoch."""

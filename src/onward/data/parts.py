@@ -59,7 +59,7 @@ def default_parts(data: Histories) -> Parts | None:
         owner = np.zeros(len(data.item), dtype=np.int64)
         owner[positions] = rows
         training = made.training(data).positions()[1]
-        test = np.unique(made.test.targets(data).positions()[1])
+        test = np.unique(made.test.targets(data)[1])
         item = data.item.astype(np.int64) - 1
         return Parts(protocol, training, test, item, owner)
     return None

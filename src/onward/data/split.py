@@ -6,13 +6,16 @@ part, one request a row: the history that is known and the events to predict (AR
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onward.config import Protocol, RequestTime, SplitConfig
 from onward.data.sequences import Histories, Ints
+from onward.data.targets import action_code, is_action, with_targets
 from onward.errors import ConfigError, DataError
 
 
@@ -21,7 +24,8 @@ class Part:
     """Requests of one part: row i asks for positions `target_start[i]` to `target_end[i]` (one event or one group).
 
     The history is positions `history_start[i]` to `history_end[i]`. All (R,) int64. `request_time` says what the
-    model is told about when the request is made: nothing, or the time of the target.
+    model is told about when the request is made: nothing, or the time of the target. Of a group only the events of
+    `target_action`, a code, are to be predicted; all of them where it is None.
     """
 
     user: Ints
@@ -30,23 +34,29 @@ class Part:
     target_start: Ints
     target_end: Ints
     request_time: RequestTime = "none"
+    target_action: int | None = None
 
     def __len__(self) -> int:
         return len(self.user)
 
     def select(self, rows: NDArray[np.bool_] | Ints) -> Part:
         """The requests of a (R,) mask, or at some places, in their order."""
-        history = self.history_start[rows], self.history_end[rows]
-        return Part(self.user[rows], *history, self.target_start[rows], self.target_end[rows], self.request_time)
+        columns = ("user", "history_start", "history_end", "target_start", "target_end")
+        return replace(self, **{name: getattr(self, name)[rows] for name in columns})
 
     def requests(self, data: Histories) -> Histories:
         """The histories that are known, and the time of each request where `request_time` gives it."""
         at = data.time[self.target_start] if data.time is not None and self.request_time == "target" else None
         return data.asked(self.user, self.history_start, self.history_end, self.target_start, at)
 
-    def targets(self, data: Histories) -> Histories:
-        """The events to predict, one window a request."""
-        return replace(data, start=self.target_start, end=self.target_end, at=None, about={})
+    def targets(self, data: Histories) -> tuple[Ints, Ints]:
+        """(row of the request, position) of every event to predict: two (E,) int64 arrays, request by request."""
+        windows = replace(data, start=self.target_start, end=self.target_end, at=None, about={})
+        row, position = windows.positions()
+        if self.target_action is None:
+            return row, position
+        wanted = is_action(data, self.target_action)[position]
+        return row[wanted], position[wanted]
 
 
 @dataclass(frozen=True)
@@ -65,15 +75,20 @@ class Split:
     too_short: int
 
     def training(self, data: Histories) -> Histories:
-        """The training events of every user (no copy)."""
-        return replace(data, end=self.train_end)
+        """The training events of every user (no copy), and which of them are targets where not all are."""
+        training = replace(data, end=self.train_end)
+        return training if self.valid.target_action is None else with_targets(training, self.valid.target_action)
 
 
-def split(data: Histories, config: SplitConfig) -> Split:
+def split(data: Histories, config: SplitConfig, actions: Sequence[str] = ()) -> Split:
     """Divide the histories of all users.
 
+    Args:
+        actions: names of the action codes, for `config.target_action`.
+
     Raises:
-        ConfigError: `time` or a request time of `target` without times, or cuts that leave a part empty.
+        ConfigError: `time` or a request time of `target` without times, cuts that leave a part empty, or an action
+            that the data doesn't have or that nothing is left to predict of.
         DataError: no user is long enough to be predicted.
     """
     if config.refit and config.protocol == "all":
@@ -83,10 +98,34 @@ def split(data: Histories, config: SplitConfig) -> Split:
             f"split.last_share = {config.last_share} belongs to protocol 'last', and this is '{config.protocol}'",
             "use --protocol last, or leave split.last_share out",
         )
-    made = {"last": _last if config.last_share is None else _tail, "time": _time, "users": _users, "all": _all}[
-        config.protocol
-    ](data, config)
+    code = None
+    if config.target_action is not None:
+        code = action_code(config.target_action, actions, "split.target_action")
+    made = {
+        "last": partial(_last, code=code) if config.last_share is None else _tail,
+        "time": _time,
+        "users": _users,
+        "all": _all,
+    }[config.protocol](data, config)
+    if code is not None:
+        made = _of_action(data, made, code)
     return _with_request_time(data, _refit(data, made) if config.refit else made)
+
+
+def _of_action(data: Histories, made: Split, code: int) -> Split:
+    """Only requests for an event of one action."""
+    before = np.concatenate([[0], np.cumsum(is_action(data, code))])
+
+    def asked_for(part: Part, name: str) -> Part:
+        asked = part.select(before[part.target_end] > before[part.target_start])
+        if len(part) and not len(asked):
+            raise ConfigError(
+                f"no event of the action '{made.config.target_action}' is left to predict in the {name} part",
+                "choose another split.target_action, or a larger part",
+            )
+        return replace(asked, target_action=code)
+
+    return replace(made, valid=asked_for(made.valid, "valid"), test=asked_for(made.test, "test"))
 
 
 def usual_request_time(protocol: Protocol, timed: bool) -> RequestTime:
@@ -135,22 +174,31 @@ def _part(data: Histories, user: Ints, history_end: Ints, target_start: Ints, ta
     return Part(user, data.start[user], history_end, target_start, target_end)
 
 
-def _last(data: Histories, config: SplitConfig) -> Split:
+def _last(data: Histories, config: SplitConfig, code: int | None) -> Split:
     nonempty = np.flatnonzero(data.lengths > 0)
-    test_start, test_end = _groups_of(data, data.end[nonempty] - 1)
-    has_valid = test_start > data.start[nonempty]
-    user, test_start, test_end = nonempty[has_valid], test_start[has_valid], test_end[has_valid]
-    valid_start, valid_end = _groups_of(data, test_start - 1)
+    # the newest event, of the target action where there is one, before each position
+    newest = np.arange(-1, len(data.item))
+    if code is not None:
+        newest[1:] = np.maximum.accumulate(np.where(is_action(data, code), newest[1:], -1))
+    test = newest[data.end[nonempty]]
+    user, test = nonempty[test > data.start[nonempty]], test[test > data.start[nonempty]]
+    test_start, test_end = _groups_of(data, test)
+    valid = newest[test_start]
+    has_valid = valid >= data.start[user]
+    user, valid = user[has_valid], valid[has_valid]
+    test_start, test_end = test_start[has_valid], test_end[has_valid]
+    valid_start, valid_end = _groups_of(data, valid)
     long = valid_start > data.start[user]
     user, test_start, test_end = user[long], test_start[long], test_end[long]
     valid_start, valid_end = valid_start[long], valid_end[long]
     if not len(user):
-        raise DataError("protocol 'last' needs a user with three events or more, and there is none")
+        wanted = "" if code is None else f", two of them of the action '{config.target_action}',"
+        raise DataError(f"protocol 'last' needs a user with three events or more{wanted} and there is none")
     train_end = data.end.copy()
     train_end[user] = valid_start
-    valid = _part(data, user, valid_start, valid_start, valid_end)
-    test = _part(data, user, test_start, test_start, test_end)
-    return Split(config, train_end, valid, test, int(len(nonempty) - len(user)))
+    validation = _part(data, user, valid_start, valid_start, valid_end)
+    testing = _part(data, user, test_start, test_start, test_end)
+    return Split(config, train_end, validation, testing, int(len(nonempty) - len(user)))
 
 
 def _tail(data: Histories, config: SplitConfig) -> Split:
@@ -283,4 +331,4 @@ def _refit(data: Histories, made: Split) -> Split:
     nothing = np.zeros(0, dtype=np.int64)
     train_end = made.train_end.copy()
     np.maximum.at(train_end, made.valid.user, made.valid.target_end)
-    return replace(made, train_end=train_end, valid=Part(nothing, nothing, nothing, nothing, nothing))
+    return replace(made, train_end=train_end, valid=made.valid.select(nothing))

@@ -53,7 +53,7 @@ def cold_part(kind: Kind, data: Histories, made: Split, part: Part, name: str) -
     if kind == "users":
         rows = made.train_end[part.user] == data.start[part.user]
     else:
-        row, positions = part.targets(data).positions()
+        row, positions = part.targets(data)
         cold = cold_items(data, made)[data.item[positions]]
         rows = np.bincount(row[cold], minlength=len(part)) > 0
     if not rows.any():

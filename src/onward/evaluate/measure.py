@@ -33,6 +33,7 @@ class Answers:
     Attributes:
         users: (U,) user ids.
         ids: item ids; position r is index r + 1.
+        actions: names of the action codes; fewer than two, and there are no metrics by action.
         data: in whose columns the part's positions lie, in the model's item indices.
         part, ranks: the requests and where their targets stand.
         recommended: (R, longest k) int64 items listed for each request, 0 where there were fewer.
@@ -41,6 +42,7 @@ class Answers:
     bundle: Bundle
     users: pl.Series
     ids: list[str]
+    actions: list[str]
     data: Histories
     part: Part
     ranks: Ranks
@@ -64,6 +66,10 @@ def measure(
         "history_length": slices.length_buckets(requests.lengths),
         "target_popularity": (slices.target_bands(ranks, model.items.train_counts), list(slices.POPULARITY)),
     }
+    if len(answers.actions) > 1:
+        asked, position = answers.part.targets(answers.data)
+        codes = answers.data.columns["action"][position].astype(np.int64)
+        buckets["target_action"] = slices.target_actions(asked, codes, len(ranks), answers.actions)
     sums = user_sums(user, np.stack(list(values.values()), axis=1))
     of_users = np.append(sums[:, :-1] / sums[:, -1:], np.ones((len(users), 1)), axis=1)
     blocks: list[Block] = [(sums, means), (of_users, means)]
@@ -74,7 +80,8 @@ def measure(
         pairs = interest.interest_sums(predicted, observed, options.threshold)
         totals = [np.bincount(user[row], column, len(users)) for column in pairs.T]
         blocks.append((np.stack(totals, axis=1), interest.interest_from_totals))
-    overall, by_user, by_length, by_popularity, *of_interest = intervals(blocks, options.seed)
+    overall, by_user, *others = intervals(blocks, options.seed)
+    by_bucket, of_interest = others[: len(buckets)], others[len(buckets) :]
     named = dict(zip(values, overall, strict=True))
     for estimates in of_interest:
         named |= dict(zip(interest.NAMES, estimates, strict=True))
@@ -94,7 +101,7 @@ def measure(
         counts={**counts, "empty_histories": int((requests.lengths == 0).sum()), "interest_pairs": len(row)},
         slices={
             name: _slice_rows(estimates, user, bucket, labels, shown)
-            for (name, (bucket, labels)), estimates in zip(buckets.items(), (by_length, by_popularity), strict=True)
+            for (name, (bucket, labels)), estimates in zip(buckets.items(), by_bucket, strict=True)
         },
     ).with_table(_table(answers, requests, values))
 

@@ -103,7 +103,13 @@ def _trained(bundle: Bundle, dataset: str | Path | None, protocol: Protocol | Sp
             f"leave --protocol out, or train again: onward train --protocol {name}",
         )
     opened = open_trained_dataset(bundle, dataset)
-    return _Setting(opened, opened.histories, bundle.catalog.ids, split(opened.histories, config), external=False)
+    return _Setting(
+        opened,
+        opened.histories,
+        bundle.catalog.ids,
+        split(opened.histories, config, opened.manifest.actions),
+        external=False,
+    )
 
 
 def open_trained_dataset(bundle: Bundle, dataset: str | Path | None) -> Dataset:
@@ -142,7 +148,7 @@ def _external(bundle: Bundle, dataset: str | Path | None, protocol: Protocol | S
     name = bundle.manifest.split.protocol if protocol is None else protocol
     config = name if isinstance(name, SplitConfig) else _fresh(name, told)
     histories, ids = align(opened, bundle.catalog)
-    return _Setting(opened, histories, ids, split(histories, config), external=True)
+    return _Setting(opened, histories, ids, split(histories, config, opened.manifest.actions), external=True)
 
 
 def _fresh(protocol: str, request_time: RequestTime | None) -> SplitConfig:
@@ -197,8 +203,16 @@ def _evaluate(
         ranks, kept = ranks.without_cold()
         if not len(ranks):
             raise DataError(f"every target of the {part} part is cold, and cold targets are dropped", "--cold miss")
+    actions = setting.dataset.manifest.actions
     answers = Answers(
-        bundle, setting.dataset.users["user"], setting.ids, setting.histories, asked.select(kept), ranks, lists[kept]
+        bundle,
+        setting.dataset.users["user"],
+        setting.ids,
+        actions,
+        setting.histories,
+        asked.select(kept),
+        ranks,
+        lists[kept],
     )
     stated = _protocol(bundle, setting, part, options, asked)
     return measure(answers, part, stated, _counts(setting, asked, ranks, dropped, model.items.n, options), options)
@@ -224,7 +238,8 @@ def _evaluate_cold_items(
 
     ranks = rank_targets(model, data, asked, seen, everything, progress, keep)
     ranks = of_cold(ranks, cold)
-    answers = Answers(bundle, setting.dataset.users["user"], setting.ids, data, asked, ranks, lists)
+    actions = setting.dataset.manifest.actions
+    answers = Answers(bundle, setting.dataset.users["user"], setting.ids, actions, data, asked, ranks, lists)
     stated = _protocol(bundle, setting, part, options, asked) | {
         "candidates": "items, cold ones among them",
         "candidate_items": int(everything.sum()),
@@ -244,6 +259,7 @@ def _protocol(bundle: Bundle, setting: _Setting, part: str, options: Options, as
     return {
         "split": config.protocol,
         **{name: getattr(config, name) for name in cuts},
+        **({} if config.target_action is None else {"target_action": config.target_action}),
         **tail,
         "part": part,
         "refit": config.refit,

@@ -108,7 +108,7 @@ def rank_targets(
     """
     allowed = model.items.candidates if candidates is None else candidates
     requests = known_only(part.requests(data), model.items.n)
-    request, item = _distinct_targets(part.targets(data))
+    request, item = _distinct_targets(data, *part.targets(data))
     size = np.bincount(request, minlength=len(part)).astype(np.int64)
     pieces = chunks(len(part), model.items.n)
     # within a chunk large sets come first: the rows that have a j-th target are then the first ones
@@ -145,11 +145,10 @@ def rank_targets(
     return Ranks(request, item, above, tied, size, cold, in_history & ~cold)
 
 
-def _distinct_targets(targets: Histories) -> tuple[Ints, Ints]:
+def _distinct_targets(data: Histories, rows: Ints, positions: Ints) -> tuple[Ints, Ints]:
     """(request, item) of each distinct target, sorted: two (T,) int64."""
-    rows, positions = targets.positions()
-    width = targets.n_items + 1
-    keys = np.unique(rows * width + targets.item[positions])
+    width = data.n_items + 1
+    keys = np.unique(rows * width + data.item[positions])
     return keys // width, keys % width
 
 

@@ -149,6 +149,11 @@ SLICES = {
         "Head: the most frequent items, a third of the training events; middle: the next third; tail: the rest; "
         "cold: never trained on.",
     ),
+    "target_action": (
+        "by action of the target",
+        "Action",
+        "What the user did next; several: a basket in which more than one action is to be predicted.",
+    ),
 }
 
 

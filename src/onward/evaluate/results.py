@@ -81,7 +81,7 @@ class Evaluation(Payload):
     among_cold: dict[str, Estimate] | None = None
     """With `cold = "items"`: the metrics where the cold items alone are candidates; `metrics` then has all items."""
     slices: dict[str, list[SliceRow]]
-    """`history_length` and `target_popularity`: the main metrics by bucket."""
+    """`history_length`, `target_popularity` and, of data with actions, `target_action`: the main metrics by bucket."""
     _table: pl.DataFrame = PrivateAttr(default_factory=pl.DataFrame)
 
     @property

@@ -1,6 +1,8 @@
-"""Buckets of requests: by the length of the history, and by how often the target was seen in training."""
+"""Buckets of requests: by the length of the history, by how often the target was seen in training, by its action."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +31,18 @@ def popularity_bands(train_counts: Ints) -> Ints:
     more_popular = events.sum() - np.cumsum(events)  # training events of the items with a higher count
     bands = np.minimum(3 * more_popular // max(int(events.sum()), 1), 2)[which]
     return np.where(train_counts > 0, bands, POPULARITY.index("cold"))
+
+
+def target_actions(row: Ints, code: Ints, requests: int, actions: Sequence[str]) -> tuple[Ints, list[str]]:
+    """(R,) action of each request's targets, and the labels; the last is of requests with targets of several.
+
+    Args:
+        row, code: (E,) request and action of every target event; each of the requests has one or more.
+    """
+    least, most = np.full(requests, len(actions)), np.full(requests, -1)
+    np.minimum.at(least, row, code)
+    np.maximum.at(most, row, code)
+    return np.where(least == most, least, len(actions)), [*actions, "several"]
 
 
 def target_bands(ranks: Ranks, train_counts: Ints) -> Ints:

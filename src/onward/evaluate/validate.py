@@ -56,7 +56,7 @@ def target_interests(model: Recommender, data: Histories, part: Part) -> tuple[I
     value = data.columns.get("value")
     if model.value_range is None or value is None:
         return np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0)
-    row, position = part.targets(data).positions()
+    row, position = part.targets(data)
     requests = known_only(part.requests(data), model.items.n)
     item, observed = data.item[position].astype(np.int64), value[position].astype(np.float64)
     candidate = np.append(model.items.candidates, False)[np.minimum(item, model.items.n + 1)]

@@ -15,6 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from onward.data.sequences import Histories
+from onward.data.targets import targets_of
 from onward.errors import ConfigError
 from onward.models.base import ModelConfig, Recommender, Traits
 
@@ -30,7 +31,7 @@ class PopularityConfig(ModelConfig):
 
 
 class Popularity(Recommender):
-    """Scores an item by log(1 + the weight of its training events)."""
+    """Scores an item by log(1 + the weight of its training events), of the target action where there is one."""
 
     name = "popularity"
     Config = PopularityConfig
@@ -40,6 +41,7 @@ class Popularity(Recommender):
     def fit(self, training: Histories, seed: int = 0) -> None:
         """Count the events. Raises ConfigError for a half-life on data without times."""
         _, positions = training.positions()
+        positions = positions[targets_of(training)[positions]]
         weights = None
         if self.config.half_life_days is not None:
             if training.time is None:

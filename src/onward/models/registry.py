@@ -10,6 +10,7 @@ from onward.models.base import Recommender
 MODELS = {
     "random": "onward.models.random:Random",
     "popularity": "onward.models.popularity:Popularity",
+    "personal-frequency": "onward.models.personal_frequency:PersonalFrequency",
     "markov": "onward.models.markov:Markov",
     "item-knn": "onward.models.neighbours:ItemKNN",
     "user-knn": "onward.models.neighbours:UserKNN",

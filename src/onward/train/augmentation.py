@@ -7,6 +7,7 @@ import numpy as np
 from onward.config import TrainConfig
 from onward.data.augment import BY_SIMILARITY, Augmentation
 from onward.data.sequences import Histories, Ints
+from onward.data.targets import is_limited
 from onward.errors import ConfigError
 from onward.models.base import Items
 from onward.models.neighbours import ItemKNN
@@ -18,7 +19,13 @@ SIMILAR = 5
 
 def check_augmentation(model: SequenceModel, training: Histories, config: TrainConfig) -> None:
     """Raise ConfigError, naming why, where augmentation or contrast is asked for and can't be done."""
-    grouped = "group" in training.columns
+    grouped, weighed = "group" in training.columns, is_limited(training)
+    if weighed and (model.traits.cloze or model.config.contrastive > 0):
+        reason = f"model '{model.name}' hides" if model.traits.cloze else "model.contrastive looks at"
+        raise ConfigError(
+            f"split.target_action and train.action_weights choose targets, and {reason} events of all actions",
+            "leave them out, or choose another model or loss",
+        )
     if model.config.contrastive > 0 and grouped:
         raise ConfigError(
             "model.contrastive pulls rows with the same next item together, and here groups of events come next",
@@ -26,6 +33,7 @@ def check_augmentation(model: SequenceModel, training: Histories, config: TrainC
         )
     reasons = {
         f"model '{model.name}' hides events itself": model.traits.cloze,
+        "actions choose the targets, and transforms move events of any": weighed,
         "the events have groups, and transforms move single events": grouped,
         "interest reads the values of events, and other items have none": model.config.learns_interest,
     }

@@ -13,7 +13,9 @@ import torch
 from onward.bundle import add_metrics, bundle_folder, measurements, read_manifest, write_bundle
 from onward.config import RunConfig, apply_settings, dump_toml, read_toml
 from onward.data.dataset import Dataset, open_dataset
+from onward.data.sequences import Histories
 from onward.data.split import Split, split
+from onward.data.targets import with_action_weights
 from onward.errors import ConfigError, FormatError
 from onward.evaluate.validate import validation_metrics
 from onward.files import atomic_folder, check_target
@@ -135,7 +137,7 @@ def _resolve(
     cls = model_class(str(run.model["name"]))
     parsed = cls.Config.parse({key: value for key, value in run.model.items() if key != "name"}, "model")
     own = parsed.resolved(data.manifest.items, preferences().softmax == "bfloat16")
-    divided = split(data.histories, run.split)
+    divided = split(data.histories, run.split, data.manifest.actions)
     changed = {"model": {"name": cls.name, **own.model_dump(mode="json")}, "split": divided.config}
     if cls.traits.trainable:
         windows = cls.traits.resolve_windows(run.train.windows, cls.name)
@@ -176,8 +178,8 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _run(folder: Path, data: Dataset, config: RunConfig, resume: bool, overwrite: bool, shown: bool) -> Trained:
-    divided = split(data.histories, config.split)
-    training = divided.training(data.histories)
+    divided = split(data.histories, config.split, data.manifest.actions)
+    training = _training(data, divided, config)
     settings = {key: value for key, value in config.model.items() if key != "name"}
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)  # initial weights
@@ -206,6 +208,11 @@ def _run(folder: Path, data: Dataset, config: RunConfig, resume: bool, overwrite
     return Trained(folder, config, facts["seconds"], facts["parameters"], facts["best_epoch"], metrics)
 
 
+def _training(data: Dataset, divided: Split, config: RunConfig) -> Histories:
+    """The training events, and what they weigh."""
+    return with_action_weights(divided.training(data.histories), data.manifest.actions, config.train.action_weights)
+
+
 def _train(
     folder: Path, data: Dataset, divided: Split, model: SequenceModel, config: RunConfig, resume: bool, shown: bool
 ) -> tuple[dict[str, Any], dict[str, float]]:
@@ -219,7 +226,7 @@ def _train(
     with Display(f"training {model.name}", shown) as display:
         progress = train_model(
             model,
-            divided.training(data.histories),
+            _training(data, divided, config),
             (lambda: _validate(model, data, divided)) if has_validation else None,
             config.train,
             config.seed,

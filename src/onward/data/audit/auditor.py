@@ -75,7 +75,7 @@ def audit(dataset: Dataset, config: SplitConfig | None = None) -> Audit:
     config = config or SplitConfig()
     if config.protocol == "all":
         raise ConfigError("protocol 'all' has no test part to audit", "use --protocol last, time or users")
-    made = split(dataset.histories, config)
+    made = split(dataset.histories, config, dataset.manifest.actions)
     return audit_split(dataset.histories, made, dataset.manifest, id_ranks(dataset.catalog))
 
 

@@ -80,7 +80,7 @@ class Case:
     @cached_property
     def test_events(self) -> tuple[Ints, Ints]:
         """(request, position) of every event to predict in the test."""
-        return self.split.test.targets(self.data).positions()
+        return self.split.test.targets(self.data)
 
     @cached_property
     def test_time(self) -> Ints:

@@ -127,7 +127,14 @@ def replay(
             "replay a model that was trained with --protocol last, time or users",
         )
     timeline = Timeline(data)
-    plan = make_plan(split(data.histories, config).test, data.histories, timeline, config.protocol == "time", K, limit)
+    plan = make_plan(
+        split(data.histories, config, data.manifest.actions).test,
+        data.histories,
+        timeline,
+        config.protocol == "time",
+        K,
+        limit,
+    )
     return _judge(bundle, data, plan, converse(client, data, plan, timeline, limit is not None, progress))
 
 
