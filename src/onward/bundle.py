@@ -8,6 +8,7 @@
       items.parquet         the catalog: row r is item index r + 1; `_train_count`, `_tie_rank` beside its columns
       manifest.json         what it is, how it was trained and measured, and the hash of every file
       README.md             the model card, made from the manifest
+      features.json         of a model that reads features: how each column was fitted
       encoder.onnx          where it was asked for: the encoder's layers for ONNX Runtime, without the item vectors
 
 Nothing in the folder is code, and loading never executes anything from it: the model's class comes from the
@@ -38,13 +39,16 @@ from onward.files import atomic_folder
 from onward.manifest import FORMAT, BundleManifest, DataFacts, Measurement
 from onward.manifest import bundle_folder as bundle_folder
 from onward.models.base import Items, Recommender, build
+from onward.models.features.columns import Column, dump_columns, parse_columns
 from onward.models.registry import model_class
+from onward.models.sequence import SequenceModel
 
 PACKAGES = ("onward", "numpy", "polars", "safetensors", "scipy", "torch")
 COUNT_COLUMN, TIE_COLUMN = "_train_count", "_tie_rank"
 FILES = ("README.md", "config.toml", "items.parquet", "weights.safetensors")
-ENCODER = "encoder.onnx"
-"""The one file that a bundle may have or not."""
+ENCODER, FEATURES = "encoder.onnx", "features.json"
+"""Files that a bundle may have or not."""
+FEATURES_FORMAT = "onward.features/1"
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,9 @@ def write_bundle(
         (new / "config.toml").write_text(dump_toml(config), encoding="utf-8")
         safetensors.torch.save_file(state, new / "weights.safetensors")
         _items_frame(catalog, model.items).write_parquet(new / "items.parquet")
+        if isinstance(model, SequenceModel) and model.features is not None:
+            written = {"format": FEATURES_FORMAT, "columns": dump_columns(model.features.columns)}
+            (new / FEATURES).write_text(json.dumps(written, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         _write_manifest(new, manifest, config)
     return folder
 
@@ -126,6 +133,8 @@ def load_bundle(path: str | Path) -> Bundle:
             np.concatenate([[0], frame[TIE_COLUMN].to_numpy()]).astype(np.int32),
         )
         model = build(model_class(manifest.model), settings, items)
+        if FEATURES in manifest.files and isinstance(model, SequenceModel):
+            model.use_features(_read_features(folder), None)
         model.load_state(safetensors.torch.load((folder / "weights.safetensors").read_bytes()))
     except (ConfigError, pl.exceptions.PolarsError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
         message = error.message if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
@@ -134,6 +143,12 @@ def load_bundle(path: str | Path) -> Bundle:
             f"it was written by onward {manifest.packages.get('onward', 'of an unknown version')}; train it again",
         ) from error
     return Bundle(folder, manifest, config, model, Catalog(frame.drop(COUNT_COLUMN, TIE_COLUMN)))
+
+
+def _read_features(folder: Path) -> list[Column]:
+    values = json.loads((folder / FEATURES).read_text(encoding="utf-8"))
+    check_format(folder, values.get("format"), FEATURES_FORMAT)
+    return parse_columns(values["columns"])
 
 
 def read_manifest(folder: Path) -> BundleManifest:
@@ -159,7 +174,7 @@ def read_manifest(folder: Path) -> BundleManifest:
 
 
 def _files(manifest: BundleManifest) -> tuple[str, ...]:
-    return (*FILES, ENCODER) if ENCODER in manifest.files else FILES
+    return (*FILES, *(name for name in (FEATURES, ENCODER) if name in manifest.files))
 
 
 def add_metrics(path: str | Path, measured: Iterable[Measurement]) -> Path:
@@ -239,6 +254,6 @@ def _items_frame(catalog: Catalog, items: Items) -> pl.DataFrame:
 
 def _write_manifest(folder: Path, manifest: BundleManifest, config: RunConfig) -> None:
     (folder / "README.md").write_text(model_card(manifest, config), encoding="utf-8")
-    names = [name for name in (*FILES, ENCODER) if (folder / name).is_file()]
+    names = [name for name in (*FILES, FEATURES, ENCODER) if (folder / name).is_file()]
     complete = manifest.model_copy(update={"files": {name: sha256(folder / name) for name in names}})
     (folder / "manifest.json").write_text(complete.model_dump_json(indent=2) + "\n", encoding="utf-8")

@@ -20,6 +20,7 @@ from onward.data.sequences import Histories
 from onward.errors import ConfigError
 from onward.evaluate.external import align, known_only
 from onward.models.base import Bools
+from onward.models.features.attach import histories_for
 from onward.payload import Payload
 
 Seen = Literal["exclude", "include"]
@@ -214,8 +215,9 @@ def _dataset(bundle: Bundle, dataset: str | Path | Dataset | None) -> Dataset:
 def _histories(bundle: Bundle, data: Dataset) -> Histories:
     """Everyone's history in the model's item indices; items that the model never heard of are left out."""
     if data.manifest.hash == bundle.manifest.dataset:
-        return data.histories
-    return known_only(align(data, bundle.catalog)[0], len(bundle.catalog))
+        return histories_for(bundle.model, data)
+    aligned, _ = align(data, bundle.catalog)
+    return known_only(histories_for(bundle.model, data, aligned), len(bundle.catalog))
 
 
 def _frame(bundle: Bundle, users: pl.Series, found: Any, scores: Any) -> pl.DataFrame:

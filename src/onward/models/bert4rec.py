@@ -74,7 +74,7 @@ class BERT4Rec(SASRec):
         states_ND = rows.flat(self.encode(rows.padded(inputs_ND), rows))
         hidden = batch.targets_at(hidden_N)
         asked, owners = hidden.asked()
-        return self._loss_at(states_ND if asked is None else states_ND[asked], hidden, owners)
+        return self._loss_at(states_ND if asked is None else states_ND[hidden.after_events(asked)], hidden, owners)
 
     def answer_states(self, batch: Batch, places: Tensor) -> Tensor:
         """(n, D) for each step the state at a mask after its row."""

@@ -18,6 +18,7 @@ from onward.data.negatives import Negatives, NegativeSampler
 from onward.errors import ConfigError
 from onward.models import losses, noise, sampled_losses
 from onward.models.base import ModelConfig
+from onward.models.features.tower import Tower
 from onward.preferences import CHUNK_ROWS
 
 Loss = Literal["auto", "cross_entropy", "sampled_softmax", "bce", "gbce", "bpr", "bpr_max", "mse", "interest"]
@@ -102,7 +103,7 @@ def ranking_loss(
     states: Tensor,
     targets: Tensor,
     weights: Tensor,
-    table: Tensor,
+    table: Tensor | Tower,
     bias: Tensor,
     sampler: NegativeSampler,
     config: ObjectiveConfig,
@@ -114,13 +115,15 @@ def ranking_loss(
 
     Args:
         states: (S, D). targets: (T,) int64 items. weights: (T,).
-        table: (V + 1, D) item vectors that states are scored against; row 0 is padding. bias: (V + 1,).
+        table: (V + 1, D) item vectors that states are scored against; row 0 is padding. bias: (V + 1,). Or, of losses
+            that look at some items, a tower that makes their vectors and biases.
         chunk_rows: for `cross_entropy`, rows whose logits are held at once.
         owners: (T,) int64, ascending: the state that each target follows; None where S = T and each has its own.
         copied: for `cross_entropy`, what else the targets may come from, as in `full_softmax`.
     """
     if config.loss == "cross_entropy":
         precision = torch.bfloat16 if config.softmax == "bfloat16" else torch.float32
+        assert isinstance(table, Tensor)  # all of the catalog is ranked
         wanted = targets - 1
         return losses.full_softmax(states, table[1:], bias[1:], wanted, weights, precision, chunk_rows, owners, copied)
     states = states if owners is None else states.index_select(0, owners)
@@ -138,7 +141,7 @@ def against_negatives(
     states: Tensor,
     targets: Tensor,
     weights: Tensor,
-    table: Tensor,
+    table: Tensor | Tower,
     bias: Tensor,
     sampler: NegativeSampler,
     config: ObjectiveConfig,
@@ -154,7 +157,7 @@ def against_negatives(
 
 
 def _drawn(
-    targets: Tensor, table: Tensor, bias: Tensor, sampler: NegativeSampler, config: ObjectiveConfig
+    targets: Tensor, table: Tensor | Tower, bias: Tensor, sampler: NegativeSampler, config: ObjectiveConfig
 ) -> tuple[Negatives, Tensor, Tensor, Tensor]:
     """Negatives, their (K, D) vectors and (K,) biases, and (T,) which of them each target is, -1 for none."""
     shared = targets if config.negatives_in_batch else None
@@ -173,12 +176,14 @@ def _pairwise(config: ObjectiveConfig, n_items: int) -> Callable[[Tensor, Tensor
     return sampled_losses.bce if config.loss == "bce" else sampled_losses.bpr
 
 
-def item_logits(states: Tensor, items: Tensor, table: Tensor, bias: Tensor, sparse: bool = True) -> Tensor:
+def item_logits(states: Tensor, items: Tensor, table: Tensor | Tower, bias: Tensor, sparse: bool = True) -> Tensor:
     """(T,) the logit of one item for each of (T, D) states; `sparse`: whether gradients hold their rows only."""
     vectors, offsets = item_rows(items, table, bias, sparse)
     return (states * vectors).sum(1) + offsets
 
 
-def item_rows(items: Tensor, table: Tensor, bias: Tensor, sparse: bool) -> tuple[Tensor, Tensor]:
+def item_rows(items: Tensor, table: Tensor | Tower, bias: Tensor, sparse: bool) -> tuple[Tensor, Tensor]:
     """(K, D) vectors and (K,) biases of some items."""
+    if isinstance(table, Tower):
+        return table.rows(items)
     return F.embedding(items, table, sparse=sparse), torch.gather(bias, 0, items, sparse_grad=sparse)

@@ -6,10 +6,11 @@ Legend: B rows, L longest row, N real steps, D width, V items, S steps asked, T 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
+import polars as pl
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -18,8 +19,13 @@ from torch.nn import functional as F
 from onward.data.batches import Batch
 from onward.data.negatives import NegativeSampler
 from onward.data.sequences import Histories, Ints
+from onward.errors import ConfigError
 from onward.models import losses
-from onward.models.base import Items, Recommender
+from onward.models.base import Bools, Items, Recommender
+from onward.models.features.columns import Column
+from onward.models.features.featured import TABLES, Featured
+from onward.models.features.layer import FeatureLayer
+from onward.models.features.tower import Tower
 from onward.models.interest_head import InterestHead, upgraded
 from onward.models.objective import InterestOf, ObjectiveConfig, item_logits, ranking_loss
 from onward.models.repeat import Repeat, check_repeat
@@ -42,6 +48,15 @@ class SequenceConfig(ObjectiveConfig):
     """Share of activations dropped in training."""
     output: Literal["tied", "separate"] = "tied"
     """Whether items are scored by their input vectors or by a table of their own."""
+    features: Literal["none", "all"] | tuple[str, ...] = "none"
+    """Columns that are read beside item ids: all, or some by name, OWNER.NAME, owner (events, items, users) or kind."""
+    without: tuple[str, ...] = ()
+    """Columns that are left out of these, named in the same ways."""
+    id_dropout: float = Field(0.1, ge=0, lt=1)
+    """With features of items: share of the items whose id counts as unknown in a training step, so that an item can be
+    known by its features alone."""
+    feature_dropout: float = Field(0.1, ge=0, lt=1)
+    """Share of (thing, column) pairs whose feature is left out in training."""
 
 
 class Rows:
@@ -134,6 +149,8 @@ class SequenceModel(nn.Module, Recommender):
         check_repeat(config, self.traits, self.name)
         self.repeat = Repeat(config.width) if config.repeat else None
         self.sampler = NegativeSampler(items.train_counts, config.negatives_power)
+        self.features: FeatureLayer | None = None
+        self.featured: Featured | None = None
         self.initialise()
         self.eval()  # the training loop alone switches dropout on, so that threads may ask for scores at once
 
@@ -161,6 +178,49 @@ class SequenceModel(nn.Module, Recommender):
         if self.repeat is not None:
             self.repeat.initialise()
 
+    def use_features(self, columns: Sequence[Column], catalog: pl.DataFrame | None) -> None:
+        """Read fitted columns beside item ids.
+
+        Args:
+            catalog: features of the items, row r being item index r + 1; None for a model whose finished tables are
+                loaded, which needs them no more.
+
+        Raises:
+            ConfigError: this model can't read them; says why.
+        """
+        if not columns:
+            return
+        config = self.config
+        if not isinstance(self.input, ItemVectors):
+            raise ConfigError("model.input = 'onehot' has no item vectors that features could add to", "leave one out")
+        layer = FeatureLayer(columns, config.width, config.id_dropout, config.feature_dropout)
+        if layer.request is not None and config.contrastive > 0:
+            raise ConfigError(
+                "model.contrastive compares what histories say, and here states also say who asks, and when",
+                "leave it out, or the features of users and those known at the request (model.without)",
+            )
+        if catalog is not None:
+            layer.hold_items(catalog)
+        seen = self.items.candidates
+        self.features = layer.to(self.output_bias.device).train(self.training)
+        self.featured = Featured(layer, self.input, self.output, self.output_bias, seen)
+
+    @property
+    def opens(self) -> bool:
+        """Whether it learns what comes first of all, so that it answers an empty history."""
+        return self.featured is not None and self.featured.asks and self.interest_head is None
+
+    @property
+    def timed(self) -> bool:
+        """Whether states depend on the times of events, be it by a feature."""
+        return self.traits.timed or (self.features is not None and self.features.reads_times)
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch between training and answering; weights that change make kept tables stale."""
+        if mode and self.featured is not None:
+            self.featured.keep(None)
+        return super().train(mode)
+
     def start_training(self, training: Histories) -> None:
         """Take from the training events what the model needs before the first step: their values, for interest."""
         if self.interest_head is not None:
@@ -182,14 +242,16 @@ class SequenceModel(nn.Module, Recommender):
         return rows.flat(self.encode(rows.padded(vectors_ND), rows))
 
     def _vectors(self, batch: Batch) -> Tensor:
-        vectors_ND: Tensor = self.input(batch.items, batch.bags)
+        vectors_ND: Tensor = (
+            self.input(batch.items, batch.bags) if self.featured is None else self.featured.inputs(batch)
+        )
         values_ND = None if self.interest_head is None else self.interest_head.inputs(batch)
         return vectors_ND if values_ND is None else vectors_ND + values_ND
 
     def loss(self, batch: Batch) -> Tensor:
         """The configured loss of a batch, a scalar."""
         asked, owners = batch.asked()
-        states_SD = self.states(batch) if asked is None else self.answer_states(batch, asked)
+        states_SD = self.states(batch) if asked is None else self.answer_states(batch, batch.after_events(asked))
         loss = self._loss_at(states_SD, batch, owners)
         if self.config.contrastive > 0:
             loss = loss + self.config.contrastive * self._contrast(states_SD, batch)
@@ -216,9 +278,11 @@ class SequenceModel(nn.Module, Recommender):
         return self._ranking_loss(states_SD, batch, owners) + self.config.interest_weight * interest
 
     def _ranking_loss(self, states_SD: Tensor, batch: Batch, owners: Tensor | None) -> Tensor:
-        wanted, weights, table, bias = batch.targets, batch.target_weights, self._table(), self.output_bias
+        states_SD = self._told(states_SD, batch)
+        wanted, weights, (table, bias) = batch.targets, batch.target_weights, self._outputs()
         copied = None
         if self.repeat is not None:
+            assert isinstance(table, Tensor)  # all of the catalog is ranked
             copied = self.repeat.mixture(states_SD, batch, batch.asked()[0], owners, table)
         rows = self.chunk_rows
         return ranking_loss(states_SD, wanted, weights, table, bias, self.sampler, self.config, rows, owners, copied)
@@ -226,15 +290,33 @@ class SequenceModel(nn.Module, Recommender):
     def _interest_loss(self, head: InterestHead, states_SD: Tensor, batch: Batch, owners: Tensor | None) -> Tensor:
         """How far the interest in each target is from what came."""
         told = head.told(batch, batch.asked()[0])
-        states_TD, offset_T = head.states(states_SD, told), told.offset
+        states_TD, offset_T = self._told(head.states(states_SD, told), batch), told.offset
         if owners is not None:
             states_TD, offset_T = states_TD[owners], offset_T[owners]
-        return head.loss(states_TD, offset_T, batch, self._table(), self.output_bias, self.sampler)
+        return head.loss(states_TD, offset_T, batch, *self._outputs(), self.sampler)
 
-    def _table(self) -> Tensor:
+    def _told(self, states_SD: Tensor, batch: Batch) -> Tensor:
+        """States with what is known of who asks, and when; those of empty histories come last."""
+        return states_SD if self.featured is None else self.featured.ask_steps(states_SD, batch, batch.asked()[0])
+
+    def _outputs(self) -> tuple[Tensor | Tower, Tensor]:
+        """What items are scored by in training: vectors and biases, or what makes those of a batch."""
+        return self.output_table() if self.featured is None else self.featured.outputs()
+
+    def output_table(self) -> tuple[Tensor, Tensor]:
+        """(V + 1, D) vectors and (V + 1,) biases that states are scored against to answer."""
+        if self.featured is not None:
+            return self.featured.output_table()
         table = self.input if self.output is None else self.output
         assert isinstance(table, ItemVectors)
-        return table.weight
+        return table.weight, self.output_bias
+
+    def input_table(self) -> Tensor:
+        """(V + 1, D) vectors of items as the encoder reads them to answer."""
+        if self.featured is not None:
+            return self.featured.input_table()
+        assert isinstance(self.input, ItemVectors)
+        return self.input.weight
 
     # answering
 
@@ -246,8 +328,23 @@ class SequenceModel(nn.Module, Recommender):
         return self.states(batch).index_select(0, places)
 
     def last_states(self, histories: Histories) -> Tensor:
-        """(B, D) state after each history's newest step; histories of one item or more."""
-        return self._answers(histories, self._ranking_states)
+        """(B, D) state that each history is answered from; histories of one item or more, unless the model `opens`."""
+        return self.asked_by(self.encoded(histories), histories)
+
+    def encoded(self, histories: Histories) -> Tensor:
+        """(B, D) state after each history's newest step, as far as its events say; zero for an empty one."""
+        known = histories.lengths > 0
+        if known.all():
+            return self._answers(histories, self._ranking_states)
+        states = self.output_bias.new_zeros(len(histories), self.config.width)
+        if known.any():
+            states[torch.from_numpy(known)] = self._answers(histories.select(known), self._ranking_states)
+        return states
+
+    def asked_by(self, states: Tensor, histories: Histories) -> Tensor:
+        """(B, D) the same states with what is known of who asks, and when."""
+        with torch.inference_mode():
+            return states if self.featured is None else self.featured.ask_histories(states, histories)
 
     def _answers(self, histories: Histories, answer: Callable[[Batch, Tensor], Tensor]) -> Tensor:
         """(B, ...) what `answer` gives of a batch and the steps asked, after each history's newest step."""
@@ -280,8 +377,8 @@ class SequenceModel(nn.Module, Recommender):
     def score_histories(self, histories: Histories) -> Tensor:
         """(B, V + 1) float32 logits of every item after each history; log-probabilities where items are repeated."""
         with torch.no_grad():
-            states, table = self.last_states(histories), self._table()
-            scores = F.linear(states, table, self.output_bias)
+            states, (table, bias) = self.last_states(histories), self.output_table()
+            scores = F.linear(states, table, bias)
             if self.repeat is not None:
                 scores = self.repeat.mix(scores, states, histories, self.config.max_length, table)
         return scores.float()
@@ -308,7 +405,7 @@ class SequenceModel(nn.Module, Recommender):
         """(B,) float32 in [0, 1]: expected interest of each history in one item; an empty history has a zero state."""
         if self.interest_head is None:
             return super().interest(histories, items)
-        table, bias = self.interest_head.scorer(self._table(), self.output_bias)
+        table, bias = self.interest_head.scorer(*self.output_table())
         states, offset = self._interest_answers(histories)
         with torch.no_grad():
             return (item_logits(states, torch.from_numpy(items).to(states.device), table, bias) + offset).sigmoid()
@@ -317,8 +414,9 @@ class SequenceModel(nn.Module, Recommender):
         """(B, V + 1) float32: the interest of each history in every item."""
         if self.interest_head is None:
             return super().interests(histories)
-        table, bias = self.interest_head.scorer(self._table(), self.output_bias)
+        table, bias = self.interest_head.scorer(*self.output_table())
         states, offset = self._interest_answers(histories)
+        assert isinstance(table, Tensor)
         with torch.no_grad():
             return (F.linear(states, table, bias) + offset[:, None]).sigmoid()
 
@@ -329,12 +427,39 @@ class SequenceModel(nn.Module, Recommender):
         with torch.no_grad():
             if known.any():
                 answers[torch.from_numpy(known)] = self._answers(histories.select(known), self._interest_states)
-        return answers[:, :-1], answers[:, -1]
+        return self.asked_by(answers[:, :-1], histories), answers[:, -1]
+
+    @property
+    def parameters_count(self) -> int:
+        """Numbers that the model learned."""
+        return sum(tensor.numel() for tensor in self.state_dict().values())
 
     def state(self) -> dict[str, Tensor]:
-        """Weights and statistics by name."""
-        return {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+        """Weights and statistics by name, and the finished item tables where features make them."""
+        tables = {} if self.featured is None else self.featured.tables()
+        found = {**self.state_dict(), **tables}
+        return {name: tensor.detach().cpu().contiguous() for name, tensor in found.items()}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take over weights and statistics."""
-        self.load_state_dict(upgraded(state, self.state_dict()))
+        tables = {name: tensor for name, tensor in state.items() if name in TABLES}
+        self.load_state_dict(
+            upgraded({name: tensor for name, tensor in state.items() if name not in TABLES}, self.state_dict())
+        )
+        if self.featured is not None and tables:
+            self.featured.keep(tables)
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """As PyTorch's; tables that were kept are made anew."""
+        if self.featured is not None:
+            self.featured.keep(None)
+        return super().load_state_dict(*args, **kwargs)
+
+    def _known(self, histories: Histories) -> Bools:
+        """Where features make item vectors, any item says something; who asks, and when, does even before the first."""
+        known = super()._known(histories)
+        if self.featured is not None and self.featured.makes_items:
+            known |= histories.lengths > 0
+        if self.opens:
+            known |= histories.lengths == 0
+        return known

@@ -80,6 +80,7 @@ def train_model(
             model.traits.cloze,
             make_augmentation(model, training, config),
             model.config.contrastive > 0,
+            model.opens,
         )
         if not batches.n_targets:
             raise ConfigError("no user has two training events, so there is nothing to learn an order from")

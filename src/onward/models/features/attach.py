@@ -11,13 +11,26 @@ from numpy.typing import NDArray
 
 from onward.data.dataset import CODED, Dataset
 from onward.data.sequences import Histories
+from onward.models.base import Recommender
 from onward.models.features.columns import Column, Read, TimeColumn
 from onward.models.features.source import Source
+from onward.models.sequence import SequenceModel
 
 Arrays = dict[str, NDArray[np.generic]]
 
 
-def with_features(histories: Histories, columns: Sequence[Column], source: Source | Dataset) -> Histories:
+def histories_for(model: Recommender, dataset: Dataset, histories: Histories | None = None) -> Histories:
+    """All users' histories of a dataset, as a model reads them.
+
+    Args:
+        histories: the same with another numbering of items; the dataset's own by default.
+    """
+    histories = dataset.histories if histories is None else histories
+    features = model.features if isinstance(model, SequenceModel) else None
+    return histories if features is None else with_features(histories, features.columns, Source.of(dataset))
+
+
+def with_features(histories: Histories, columns: Sequence[Column], source: Source) -> Histories:
     """All users' histories of a dataset with the inputs of fitted columns; a column that it lacks is missing.
 
     Args:
@@ -25,7 +38,6 @@ def with_features(histories: Histories, columns: Sequence[Column], source: Sourc
     """
     if not columns:
         return histories
-    source = Source.of(source) if isinstance(source, Dataset) else source
     offered = {(one.owner, one.name) for one in source.offered}
     arrays: Arrays = dict(histories.columns)
     lookups: Arrays = dict(histories.lookups)

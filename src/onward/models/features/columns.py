@@ -239,7 +239,7 @@ class TimeColumn(ColumnBase):
     def read(self, values: pl.Series) -> Read:
         """(n,) int64 microseconds UTC, MISSING_TIME where missing."""
         micro = values if values.dtype == pl.Int64 else values.cast(pl.Datetime("us")).cast(pl.Int64)
-        return micro.fill_null(MISSING_TIME).to_numpy()
+        return np.array(micro.fill_null(MISSING_TIME).to_numpy())  # polars shares its own, read-only
 
     def expand(self, read: Tensor) -> Expanded:
         """As in the base class; what has elapsed isn't known from times alone (`with_elapsed`)."""

@@ -70,6 +70,13 @@ class FeatureLayer(nn.Module):
         expanded = [column.expand(read) for column, read in zip(self.items.columns, reads, strict=True)]
         return self.items.inputs(expanded, frame.height)
 
+    def inputs_on(self, device: torch.device) -> Inputs:
+        """The catalog's inputs on a device."""
+        assert self.item_inputs is not None, "the layer holds no items"
+        if self.item_inputs.codes.device != device:
+            self.item_inputs = Inputs(*(part.to(device) for part in self.item_inputs))
+        return self.item_inputs
+
     def hold_items(self, frame: pl.DataFrame) -> None:
         """Keep the inputs of the catalog, row r being item index r + 1, for training and for the tower's table."""
         if self.items is not None:

@@ -39,6 +39,10 @@ class Tower:
         self._layer, self._block, self._table, self._bias, self._sparse = layer, layer.items, table, bias, sparse
         self._seen = torch.from_numpy(seen)
 
+    def __len__(self) -> int:
+        """V + 1."""
+        return len(self._seen)
+
     def rows(self, items: Tensor) -> tuple[Tensor, Tensor]:
         """(n, D) vectors and (n,) biases of some items, (n,) int64; each different one is made once."""
         distinct, places = torch.unique(items, return_inverse=True)
@@ -70,11 +74,10 @@ class Tower:
             return self._block(self._table[nameless], inputs), self._bias[nameless]
 
     def _make(self, items: Tensor) -> tuple[Tensor, Tensor]:
-        assert self._layer.item_inputs is not None, "the layer holds no items"
         ids = items * self._seen.to(items.device)[items]
         if self._layer.training and self._layer.id_dropout > 0:
             drawn = torch.rand(len(items), generator=noise.generator())
             ids = ids * (drawn >= self._layer.id_dropout).to(ids.device)
         base = F.embedding(ids, self._table, sparse=self._sparse)
-        inputs = Inputs(*(part.to(items.device) for part in self._layer.item_inputs.rows(items.cpu())))
-        return self._block(base, inputs), torch.gather(self._bias, 0, ids, sparse_grad=self._sparse)
+        vectors = self._block(base, self._layer.inputs_on(items.device).rows(items))
+        return vectors, torch.gather(self._bias, 0, ids, sparse_grad=self._sparse)
