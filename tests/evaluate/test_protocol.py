@@ -88,6 +88,7 @@ def test_the_result_states_its_protocol(tmp_path: Path, dataset: Dataset) -> Non
         "cold": "miss",
         "ks": [1, 10],
         "threshold": 0.75,
+        "decision": "best F1 on validation",
         "intervals": "95%, users resampled, seed 4",
     }
     assert (

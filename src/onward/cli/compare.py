@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from onward.evaluate.results import Estimate
 
 
+SHOWN = ("value_rmse", "value_mae", "mse", "auc", "log_loss", "accuracy", "precision", "recall", "f1", "ece")
+"""Metrics of interest that are printed; beside the first, the test of the difference from the baseline."""
+
+
 def compare(
     *runs: Annotated[Path, Parameter(help="Run folders or bundles trained on the same data and split.")],
     out: Annotated[
@@ -23,7 +27,10 @@ def compare(
     ] = None,
     part: Annotated[Literal["valid", "test"], Parameter(help="Which part to predict.")] = "test",
     baseline: Annotated[
-        str | None, Parameter(help="Run to test the others against. [default: the best by ndcg@10]")
+        str | None, Parameter(help="Run to test the others against. [default: the best by the metric]")
+    ] = None,
+    metric: Annotated[
+        str | None, Parameter(help="What orders the runs, such as value_rmse or auc. [default: ndcg@10]")
     ] = None,
     dataset: Annotated[
         Path | None, Parameter(help="The data set of the training; by default where it was then. Checked by its hash.")
@@ -41,7 +48,7 @@ def compare(
 
     with ranking_progress("models") as progress:
         result = run_comparison(
-            runs, part, baseline, dataset=dataset, audit=out is not None, on_model=lambda path: progress
+            runs, part, baseline, dataset=dataset, audit=out is not None, on_model=lambda path: progress, metric=metric
         )
     report = None
     if out is not None:
@@ -81,7 +88,7 @@ def _table(result: Comparison, wide: bool) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    k = result.metric.partition("@")[2]
+    k = result.metric.partition("@")[2] or ("10" if 10 in result.protocol["ks"] else str(result.protocol["ks"][0]))
     shown = [f"ndcg@{k}", f"hr@{k}", *([f"mrr@{k}"] if wide else [])]
     table = Table("model", *shown, box=SIMPLE_HEAD)
     more = [f"coverage@{k}", "events/s"] if wide else []
@@ -106,11 +113,16 @@ def _interest_table(result: Comparison) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    names = ["mse", "mae", "rmse", "accuracy", "precision", "recall", "f1"]
+    every = [row.evaluation.metrics for row in result.rows if "mse" in row.evaluation.metrics]
+    names = [name for name in SHOWN if all(name in metrics for metrics in every)]
     table = Table("interest", *names, box=SIMPLE_HEAD)
     for row in result.rows:
         if "mse" in row.evaluation.metrics:
-            table.add_row(f"[bold]{row.label}[/]", *(_estimate(row.evaluation.metrics[name]) for name in names))
+            values = [_estimate(row.evaluation.metrics[name]) for name in names]
+            for column, name in enumerate(names[:1]):
+                test = result.test(row.label, name)
+                values[column] += "" if test is None else f"\n[dim]{test.difference.value:+.4f}, p {test.p_holm:.3f}[/]"
+            table.add_row(f"[bold]{row.label}[/]", *values)
     return table
 
 

@@ -36,7 +36,9 @@ def evaluate(
     ] = None,
     cold: Annotated[
         Literal["miss", "drop", "items", "users"],
-        Parameter(help="Targets that training never saw: a miss, or left out. Or measure these items, or users, alone."),
+        Parameter(
+            help="Targets that training never saw: a miss, or left out. Or measure these items, or users, alone."
+        ),
     ] = "miss",
     k: Annotated[
         list[int] | None,
@@ -44,6 +46,10 @@ def evaluate(
     ] = None,
     threshold: Annotated[
         float | None, Parameter(help="Interest from which on an item counts as liked. [default: 0.75, 4 of 5 stars]")
+    ] = None,
+    decision: Annotated[
+        float | None,
+        Parameter(help="Predicted interest that is taken for liked. [default: what gives the best F1 on validation]"),
     ] = None,
     seed: Annotated[int, Parameter(help="Of the users resampled for the intervals.")] = 0,
     as_json: Json = False,
@@ -72,6 +78,7 @@ def evaluate(
             ks=KS if k is None else k,
             threshold=DEFAULT_THRESHOLD if threshold is None else threshold,
             seed=seed,
+            decision=decision,
             progress=progress,
         )
     emit(result, as_json, lambda: _print(result))
@@ -118,10 +125,13 @@ def _interest_table(result: Evaluation) -> Table:
     from rich.table import Table
 
     pairs, threshold = result.counts["interest_pairs"], result.protocol["threshold"]
-    table = Table("interest", f"over {pairs:,} targets, liked from {threshold:g} on", box=SIMPLE_HEAD)
+    decided = "" if result.decision is None else f", predicted so from {result.decision:.3f} on"
+    table = Table("interest", f"over {pairs:,} pairs, liked from {threshold:g} on{decided}", box=SIMPLE_HEAD)
     for name, value in result.metrics.items():
         if "@" not in name:
             table.add_row(name, _estimate(value))
+    bins = [f"{one.predicted:.2f} > {one.observed:.2f}" for one in result.calibration]
+    table.add_row("predicted > observed", "\n".join(bins))
     return table
 
 

@@ -98,12 +98,30 @@ def paired_tests(user: NDArray[np.int64], differences: Floats, seed: int = 0) ->
     sums = user_sums(user, differences)
     drawn = means(resample_totals(sums, seed))
     observed = means(sums.sum(axis=0, keepdims=True))[0]
+    largest = float(np.abs(differences).max(initial=0.0))
+    return _shifted(observed, drawn, len(sums), largest)
+
+
+def paired_statistics(
+    model: tuple[Floats, Statistic], reference: tuple[Floats, Statistic], seed: int = 0
+) -> list[PairedTest]:
+    """As `paired_tests`, of statistics of totals: (U, C) sums of each user, and what makes (n, M) values of totals."""
+    (sums, statistic), (others, their_statistic) = model, reference
+    drawn = resample_totals(np.concatenate([sums, others], axis=1), seed)
+    width = sums.shape[1]
+    differences = statistic(drawn[:, :width]) - their_statistic(drawn[:, width:])
+    observed = statistic(sums.sum(axis=0, keepdims=True)) - their_statistic(others.sum(axis=0, keepdims=True))
+    return _shifted(observed[0], differences, len(sums), 1.0)
+
+
+def _shifted(observed: Floats, drawn: Floats, users: int, largest: float) -> list[PairedTest]:
+    """The tests of (M,) observed differences from (S, M) resampled ones."""
     tail = 100 * (1 - LEVEL) / 2
-    low, high = np.percentile(drawn, [tail, 100 - tail], axis=0)
-    rounding = 1e-12 * max(1.0, float(np.abs(differences).max(initial=0.0)))
+    low, high = np.nanpercentile(drawn, [tail, 100 - tail], axis=0)
+    rounding = 1e-12 * max(1.0, largest)
     extreme = (np.abs(drawn - observed) >= np.abs(observed) - rounding).sum(axis=0)
     p_values = (1 + extreme) / (1 + len(drawn))
-    if len(sums) == 1:
+    if users == 1:
         p_values = np.ones_like(p_values)  # one user says nothing of others
     ends = zip(observed.tolist(), low.tolist(), high.tolist(), p_values.tolist(), strict=True)
     return [PairedTest(Estimate(value=v, low=a, high=b), p) for v, a, b, p in ends]

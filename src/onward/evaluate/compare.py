@@ -13,7 +13,8 @@ from onward.bundle import bundle_folder, load_bundle, read_manifest
 from onward.config import RunConfig, read_toml
 from onward.data.dataset import open_dataset
 from onward.errors import ConfigError, FormatError, unknown
-from onward.evaluate.bootstrap import holm, paired_tests
+from onward.evaluate.bootstrap import Floats, PairedTest, Statistic, holm, paired_statistics, paired_tests
+from onward.evaluate.interest import LOWER_IS_BETTER, Totals
 from onward.evaluate.metrics import AT_K
 from onward.evaluate.options import Options
 from onward.evaluate.protocol import check_trained_on, evaluate, open_trained_dataset
@@ -114,6 +115,7 @@ def compare(
     options: Options | None = None,
     audit: bool = False,
     on_model: OnModel = lambda path: None,
+    metric: str | None = None,
 ) -> Comparison:
     """Compare runs or bundles that were trained on the same data and split.
 
@@ -123,9 +125,11 @@ def compare(
         baseline: label or path of the row to test against; the best by default.
         dataset: as in `evaluate`.
         audit: audit the data set too, for the report.
+        metric: what orders the rows and picks the best; NDCG by default.
 
     Raises:
-        ConfigError: protocols that differ, naming what differs; no such baseline; nothing to compare.
+        ConfigError: protocols that differ, naming what differs; no such baseline; a metric that a model lacks; nothing
+            to compare.
         FormatError: an unsound folder, or another data set.
     """
     if not paths:
@@ -143,7 +147,7 @@ def compare(
     ]
     _check_same(labels, results)
     curves = {label: read_metrics(Path(path) / "metrics.jsonl") for label, path in zip(labels, paths, strict=True)}
-    metric = "ndcg@10" if 10 in options.ks else f"ndcg@{options.ks[0]}"
+    metric = _metric(metric, labels, results, options)
     rows = [
         Row(
             label=label,
@@ -155,7 +159,8 @@ def compare(
         )
         for label, path, manifest, result in zip(labels, paths, manifests, results, strict=True)
     ]
-    rows.sort(key=lambda row: -row.evaluation.metrics[metric].value)
+    sign = 1 if metric in LOWER_IS_BETTER else -1
+    rows.sort(key=lambda row: sign * row.evaluation.metrics[metric].value)
     reference = rows[0] if baseline is None else _named(rows, baseline)
     made = Comparison(
         part=part,
@@ -218,6 +223,16 @@ def _check_same(labels: Sequence[str], results: Sequence[Evaluation]) -> None:
             raise FormatError(f"'{labels[0]}' and '{label}' answered different requests", "evaluate both again")
 
 
+def _metric(asked: str | None, labels: Sequence[str], results: Sequence[Evaluation], options: Options) -> str:
+    """The metric that orders the rows: the one asked for, which all must have, or NDCG."""
+    if asked is None:
+        return "ndcg@10" if 10 in options.ks else f"ndcg@{options.ks[0]}"
+    for label, result in zip(labels, results, strict=True):
+        if asked not in result.metrics:
+            raise ConfigError(f"'{label}' has no " + unknown("metric", asked, result.metrics))
+    return asked
+
+
 def _short(value: object) -> str:
     text = "absent" if value is None else str(value)
     return text if len(text) <= 24 else text[:12] + "..."
@@ -231,30 +246,64 @@ def _named(rows: Sequence[Row], baseline: str) -> Row:
 
 
 def _tests(rows: Sequence[Row], reference: Row, seed: int) -> list[Difference]:
-    names = [name for name in reference.evaluation.table.columns if name.partition("@")[0] in (*AT_K, "accuracy")]
     others = [row for row in rows if row.label != reference.label]
     if not others:
         return []
+    names = [name for name in reference.evaluation.table.columns if name.partition("@")[0] in (*AT_K, "accuracy")]
     base = reference.evaluation.table
     user = base["user"].rank("dense").to_numpy().astype(np.int64) - 1
     differences = [(row.evaluation.table.select(names) - base.select(names)).to_numpy() for row in others]
     found = paired_tests(user, np.concatenate(differences, axis=1), seed)
-    tests = []
-    for column, metric in enumerate(names):
-        mine = found[column :: len(names)]
-        adjusted = holm([test.p_value for test in mine])
-        tests += [
-            Difference(
-                metric=metric,
-                label=row.label,
-                baseline=reference.label,
-                difference=test.difference,
-                p_value=test.p_value,
-                p_holm=p,
-            )
-            for row, test, p in zip(others, mine, adjusted, strict=True)
-        ]
-    return tests
+    by_metric = {name: found[column :: len(names)] for column, name in enumerate(names)}
+    tests = [test for name, mine in by_metric.items() for test in _adjusted(name, others, mine, reference.label)]
+    return tests + _interest_tests(others, reference, seed)
+
+
+def _adjusted(metric: str, rows: Sequence[Row], found: Sequence[PairedTest], baseline: str) -> list[Difference]:
+    """The tests of several models on one metric, a row each."""
+    adjusted = holm([test.p_value for test in found])
+    return [
+        Difference(
+            metric=metric,
+            label=row.label,
+            baseline=baseline,
+            difference=test.difference,
+            p_value=test.p_value,
+            p_holm=p,
+        )
+        for row, test, p in zip(rows, found, adjusted, strict=True)
+    ]
+
+
+def _interest_tests(others: Sequence[Row], reference: Row, seed: int) -> list[Difference]:
+    """Every metric of interest of the models that predicted it for the reference's pairs."""
+    base = reference.evaluation.pairs
+    if not base.height:
+        return []
+    same = ["user", "item", "observed"]
+    alike = [
+        row
+        for row in others
+        if row.evaluation.pairs.height and row.evaluation.pairs.select(same).equals(base.select(same))
+    ]
+    named, theirs = _interest_totals(reference.evaluation)
+    found = [paired_statistics(_interest_totals(row.evaluation)[1], theirs, seed) for row in alike]
+    return [
+        test
+        for column, name in enumerate(named)
+        for test in _adjusted(name, alike, [tests[column] for tests in found], reference.label)
+    ]
+
+
+def _interest_totals(result: Evaluation) -> tuple[tuple[str, ...], tuple[Floats, Statistic]]:
+    """Names of the metrics of interest, and what they are resampled from."""
+    pairs = result.pairs
+    user = pairs["user"].rank("dense").to_numpy().astype(np.int64) - 1
+    predicted, observed = pairs["predicted"].to_numpy(), pairs["observed"].to_numpy()
+    threshold = float(result.protocol["threshold"])
+    decision = threshold if result.decision is None else result.decision
+    totals = Totals.of(predicted, observed, threshold, decision, result.value_range)
+    return totals.names, (totals.sums(user, int(user.max()) + 1), totals.metrics)
 
 
 def _audit(path: str | Path, dataset: str | Path | None) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from onward.evaluate.external import known_only
 from onward.evaluate.metrics import request_metrics
 from onward.evaluate.options import Options
 from onward.evaluate.ranking import Ranks
-from onward.evaluate.results import Estimate, Evaluation, SliceRow
+from onward.evaluate.results import CalibrationBin, Estimate, Evaluation, SliceRow
 from onward.evaluate.validate import target_interests
 from onward.training_rows import training_rows
 
@@ -37,6 +37,7 @@ class Answers:
         data: in whose columns the part's positions lie, in the model's item indices.
         part, ranks: the requests and where their targets stand.
         recommended: (R, longest k) int64 items listed for each request, 0 where there were fewer.
+        decision: predicted interest from which on an item is taken for liked.
     """
 
     bundle: Bundle
@@ -47,6 +48,7 @@ class Answers:
     part: Part
     ranks: Ranks
     recommended: Ints
+    decision: float = interest.DEFAULT_THRESHOLD
 
 
 def measure(
@@ -75,16 +77,16 @@ def measure(
     blocks: list[Block] = [(sums, means), (of_users, means)]
     some_values = np.stack([values[name] for name in shown], axis=1)
     blocks += [slices.slice_block(user, some_values, bucket) for bucket, _ in buckets.values()]
-    row, predicted, observed = target_interests(model, answers.data, answers.part)
+    row, item, predicted, observed = target_interests(model, answers.data, answers.part)
+    totals = interest.Totals.of(predicted, observed, options.threshold, answers.decision, model.value_range)
     if len(row):
-        pairs = interest.interest_sums(predicted, observed, options.threshold)
-        totals = [np.bincount(user[row], column, len(users)) for column in pairs.T]
-        blocks.append((np.stack(totals, axis=1), interest.interest_from_totals))
+        blocks.append((totals.sums(user[row], len(users)), totals.metrics))
     overall, by_user, *others = intervals(blocks, options.seed)
     by_bucket, of_interest = others[: len(buckets)], others[len(buckets) :]
     named = dict(zip(values, overall, strict=True))
     for estimates in of_interest:
-        named |= dict(zip(interest.NAMES, estimates, strict=True))
+        named |= dict(zip(totals.names, estimates, strict=True))
+        named["auc"] = _exactly(named["auc"], interest.auc(predicted, observed, options.threshold))
     features = lists.feature_sets(answers.bundle.catalog)
     return Evaluation(
         model=answers.bundle.manifest.model,
@@ -103,7 +105,28 @@ def measure(
             name: _slice_rows(estimates, user, bucket, labels, shown)
             for (name, (bucket, labels)), estimates in zip(buckets.items(), by_bucket, strict=True)
         },
-    ).with_table(_table(answers, requests, values))
+        decision=answers.decision if len(row) else None,
+        value_range=model.value_range if len(row) else None,
+        calibration=[CalibrationBin(predicted=p, observed=o, pairs=n) for p, o, n in totals.curve()],
+    ).with_table(_table(answers, requests, values), _pairs(answers, row, item, predicted, observed))
+
+
+def _exactly(binned: Estimate, value: float) -> Estimate:
+    """An interval that was resampled from bins, moved to where the value is."""
+    moved = value - binned.value
+    return Estimate(value=value, low=binned.low + moved, high=binned.high + moved)
+
+
+def _pairs(answers: Answers, row: Ints, item: Ints, predicted: Floats, observed: Floats) -> pl.DataFrame:
+    """One row a pair (`Evaluation.pairs`)."""
+    return pl.DataFrame(
+        {
+            "user": answers.users.gather(answers.part.user[row]),
+            "item": pl.Series(answers.ids, dtype=pl.String).gather(item - 1),
+            "predicted": predicted,
+            "observed": observed,
+        }
+    )
 
 
 def _slice_rows(

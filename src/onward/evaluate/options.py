@@ -22,7 +22,8 @@ class Options:
         cold: whether targets that training never saw are misses or left out; or that requests for cold items, or of
             cold users, alone are measured (`onward.evaluate.cold`).
         ks: cut-offs.
-        threshold: interest from which on an item counts as liked.
+        threshold: observed interest from which on an item counts as liked.
+        decision: predicted interest from which on it is taken for liked; None: what gives the best F1 on validation.
         seed: of the resampled users.
     """
 
@@ -31,6 +32,7 @@ class Options:
     ks: tuple[int, ...] = KS
     threshold: float = DEFAULT_THRESHOLD
     seed: int = 0
+    decision: float | None = None
 
     def __post_init__(self) -> None:
         if self.seen not in (None, "exclude", "include"):
@@ -47,5 +49,6 @@ class Options:
             "cold": self.cold,
             "ks": list(self.ks),
             "threshold": self.threshold,
+            "decision": "best F1 on validation" if self.decision is None else self.decision,
             "intervals": f"95%, users resampled, seed {self.seed}",
         }

@@ -18,14 +18,15 @@ from onward.data.split import Part, Split, split
 from onward.errors import ConfigError, DataError, FormatError, unknown
 from onward.evaluate.cold import check_cold, cold_items, cold_part, of_cold, rank_cold_items, with_cold
 from onward.evaluate.external import align, known_only
-from onward.evaluate.interest import DEFAULT_THRESHOLD
+from onward.evaluate.interest import DEFAULT_THRESHOLD, best_decision
 from onward.evaluate.measure import Answers, measure
 from onward.evaluate.options import KS, Cold, Options
 from onward.evaluate.ranking import Progress, Ranks, rank_targets
 from onward.evaluate.results import Evaluation, write_evaluation
-from onward.evaluate.validate import validation_metrics
+from onward.evaluate.validate import target_interests, validation_metrics
 from onward.manifest import BundleManifest
-from onward.models.base import top_k
+from onward.models.base import Recommender, top_k
+from onward.models.features.attach import histories_for
 
 __all__ = ["evaluate", "validation_metrics"]
 
@@ -42,6 +43,7 @@ def evaluate(
     ks: Sequence[int] = KS,
     threshold: float = DEFAULT_THRESHOLD,
     seed: int = 0,
+    decision: float | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Measure a trained model on the part of the data that its split kept from it.
@@ -53,7 +55,7 @@ def evaluate(
         run_or_model: run folder or bundle.
         dataset: the data set that was trained on; by default where it was then. Checked by its hash.
         external: this data set was never trained on; it may then be any, and `protocol` divides it.
-        seen, cold, ks, threshold, seed: as in `Options`.
+        seen, cold, ks, threshold, seed, decision: as in `Options`.
 
     Raises:
         ConfigError: another split than the training's, a part that is empty, an option out of range, cold items or
@@ -61,7 +63,7 @@ def evaluate(
         DataError: no request asks for a cold item, or comes from a cold user.
         FormatError: another data set than the training's, or an unsound folder.
     """
-    options = Options(seen, cold, tuple(sorted(set(ks))), threshold, seed)
+    options = Options(seen, cold, tuple(sorted(set(ks))), threshold, seed, decision)
     if part not in ("valid", "test"):
         raise ConfigError(unknown("part", str(part), ("valid", "test")))
     bundle = load_bundle(run_or_model)
@@ -103,13 +105,9 @@ def _trained(bundle: Bundle, dataset: str | Path | None, protocol: Protocol | Sp
             f"leave --protocol out, or train again: onward train --protocol {name}",
         )
     opened = open_trained_dataset(bundle, dataset)
-    return _Setting(
-        opened,
-        opened.histories,
-        bundle.catalog.ids,
-        split(opened.histories, config, opened.manifest.actions),
-        external=False,
-    )
+    histories = histories_for(bundle.model, opened)
+    divided = split(histories, config, opened.manifest.actions)
+    return _Setting(opened, histories, bundle.catalog.ids, divided, external=False)
 
 
 def open_trained_dataset(bundle: Bundle, dataset: str | Path | None) -> Dataset:
@@ -147,7 +145,8 @@ def _external(bundle: Bundle, dataset: str | Path | None, protocol: Protocol | S
     told = bundle.manifest.split.request_time if opened.histories.time is not None else None
     name = bundle.manifest.split.protocol if protocol is None else protocol
     config = name if isinstance(name, SplitConfig) else _fresh(name, told)
-    histories, ids = align(opened, bundle.catalog)
+    aligned, ids = align(opened, bundle.catalog)
+    histories = histories_for(bundle.model, opened, aligned)
     return _Setting(opened, histories, ids, split(histories, config, opened.manifest.actions), external=True)
 
 
@@ -213,6 +212,7 @@ def _evaluate(
         asked.select(kept),
         ranks,
         lists[kept],
+        _decision(bundle.model, setting, options),
     )
     stated = _protocol(bundle, setting, part, options, asked)
     return measure(answers, part, stated, _counts(setting, asked, ranks, dropped, model.items.n, options), options)
@@ -248,6 +248,14 @@ def _evaluate_cold_items(
     counts = _counts(setting, asked, ranks, 0, model.items.n, options)
     measured = measure(answers, part, stated, counts, options)
     return with_cold(measured, rank_cold_items(model, data, asked, seen, cold, progress), asked.user, options)
+
+
+def _decision(model: Recommender, setting: _Setting, options: Options) -> float:
+    """Predicted interest from which on an item is taken for liked; the threshold itself where nothing validates."""
+    if options.decision is not None or model.interest_of is None or not len(setting.split.valid):
+        return options.threshold if options.decision is None else options.decision
+    _, _, predicted, observed = target_interests(model, setting.histories, setting.split.valid)
+    return best_decision(predicted, observed, options.threshold)
 
 
 def _protocol(bundle: Bundle, setting: _Setting, part: str, options: Options, asked: Part) -> dict[str, Any]:

@@ -115,7 +115,7 @@ def verdict(test: Difference) -> str:
     """What the test lets one say: better, worse or unclear."""
     if test.p_holm >= SIGNIFICANT:
         return "unclear"
-    return "better" if test.difference.value > 0 else "worse"
+    return "better" if (test.difference.value < 0) == text.lower_is_better(test.metric) else "worse"
 
 
 def curves(comparison: Comparison, metric: str) -> dict[str, list[dict[str, Any]]]:

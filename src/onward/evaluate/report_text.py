@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 
+from onward.evaluate.interest import LOWER_IS_BETTER
+
 METRICS = {
     "ndcg": ("NDCG", "Gain of the targets among the first {k}, more the higher they stand; 1 is perfect."),
     "hr": ("HR", "Hit rate: share of requests with a target among the first {k}."),
@@ -18,8 +20,12 @@ METRICS = {
     "mse": ("MSE", "Mean squared error of the predicted interest; lower is better."),
     "mae": ("MAE", "Mean absolute error of the predicted interest; lower is better."),
     "rmse": ("RMSE", "Root of the mean squared error of the predicted interest; lower is better."),
+    "log_loss": ("Log loss", "Cross-entropy of the predicted interest in what was observed; lower is better."),
+    "auc": ("AUC", "Probability that a liked item is predicted above one that isn't; 0.5 is chance."),
+    "ece": ("Calibration error", "How far predicted interests are from observed ones, in ten bins; lower is better."),
+    "value_rmse": ("RMSE in values", "Root of the mean squared error in units of the value column; lower is better."),
+    "value_mae": ("MAE in values", "Mean absolute error in units of the value column; lower is better."),
 }
-LOWER_IS_BETTER = ("mse", "mae", "rmse")
 LISTS = {
     "coverage": ("Coverage", "Share of the candidate items that appear in some list. Higher is more varied."),
     "gini": ("Gini index", "0 when every item is listed equally often, near 1 when a few take all."),

@@ -5,6 +5,7 @@
     run/evaluation/test/
       metrics.json       the numbers, with the protocol that they were measured under
       requests.parquet   one row a request: user, history length, targets and their ranks, every metric
+      pairs.parquet      of a model of interest: user, item, predicted and observed interest
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from onward.payload import Payload
 from onward.training_rows import TrainingRows
 
 FORMAT: Literal["onward.evaluation/1"] = "onward.evaluation/1"
+PAIRS = "pairs.parquet"
 
 
 class Estimate(Payload):
@@ -47,6 +49,17 @@ class SliceRow(Payload):
     """Users among them."""
     metrics: dict[str, Estimate]
     """Means over these requests."""
+
+
+class CalibrationBin(Payload):
+    """Pairs of like predicted interest."""
+
+    predicted: float
+    """Mean predicted interest."""
+    observed: float
+    """Mean observed interest."""
+    pairs: int
+    """Their number."""
 
 
 class Evaluation(Payload):
@@ -82,7 +95,14 @@ class Evaluation(Payload):
     """With `cold = "items"`: the metrics where the cold items alone are candidates; `metrics` then has all items."""
     slices: dict[str, list[SliceRow]]
     """`history_length`, `target_popularity` and, of data with actions, `target_action`: the main metrics by bucket."""
+    decision: float | None = None
+    """Predicted interest from which on an item was taken for liked; None for a model that only ranks."""
+    value_range: tuple[float, float] | None = None
+    """The values that interest 0 and 1 stand for; None where none were learned."""
+    calibration: list[CalibrationBin] = []
+    """Predicted against observed interest, in bins of equal size; empty for a model that only ranks."""
     _table: pl.DataFrame = PrivateAttr(default_factory=pl.DataFrame)
+    _pairs: pl.DataFrame = PrivateAttr(default_factory=pl.DataFrame)
 
     @property
     def table(self) -> pl.DataFrame:
@@ -93,10 +113,16 @@ class Evaluation(Payload):
         """
         return self._table
 
-    def with_table(self, table: pl.DataFrame) -> Evaluation:
-        """The same result with this table of requests."""
+    @property
+    def pairs(self) -> pl.DataFrame:
+        """One row a predicted interest: `user` and `item` ids, `predicted`, `observed`; empty for a mere ranking."""
+        return self._pairs
+
+    def with_table(self, table: pl.DataFrame, pairs: pl.DataFrame | None = None) -> Evaluation:
+        """The same result with this table of requests, and of predicted interests."""
         copy = self.model_copy()
         copy._table = table
+        copy._pairs = pl.DataFrame() if pairs is None else pairs
         return copy
 
     def __eq__(self, other: object) -> bool:
@@ -109,6 +135,8 @@ def write_evaluation(folder: Path, evaluation: Evaluation) -> Path:
     with atomic_folder(folder, overwrite=True) as new:
         (new / "metrics.json").write_text(json.dumps(evaluation.as_dict(), indent=2) + "\n", encoding="utf-8")
         evaluation.table.write_parquet(new / "requests.parquet")
+        if evaluation.pairs.height:
+            evaluation.pairs.write_parquet(new / PAIRS)
     return folder
 
 
@@ -118,7 +146,8 @@ def read_evaluation(folder: Path) -> Evaluation:
     try:
         values = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         check_format(folder, values.get("format"), FORMAT)
-        return Evaluation.model_validate(values).with_table(pl.read_parquet(folder / "requests.parquet"))
+        pairs = pl.read_parquet(folder / PAIRS) if (folder / PAIRS).is_file() else None
+        return Evaluation.model_validate(values).with_table(pl.read_parquet(folder / "requests.parquet"), pairs)
     except FileNotFoundError as error:
         raise FormatError(f"{folder} is no evaluation: {Path(str(error.filename)).name} is missing", hint) from None
     except (ValueError, AttributeError, ValidationError, pl.exceptions.PolarsError) as error:

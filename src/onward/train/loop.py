@@ -23,6 +23,7 @@ from onward.config import RequestTime, TrainConfig
 from onward.data.batches import TrainingBatches
 from onward.data.sequences import Histories, Ints
 from onward.errors import ConfigError, TrainingError
+from onward.evaluate.interest import LOWER_IS_BETTER
 from onward.machine import give_back_memory
 from onward.models.sequence import SequenceModel
 from onward.threads import team
@@ -39,7 +40,6 @@ SAVE_SECONDS = 30.0
 """Time between checkpoints within an epoch."""
 DIVERGED = 3.0
 """A loss this many times that of the first steps has diverged."""
-MINIMISED = ("mse", "mae", "rmse")
 
 
 class Stopped(KeyboardInterrupt):
@@ -229,7 +229,7 @@ class _Loop:
         epochs = progress.step / self.per_epoch
         progress.seconds = time.perf_counter() - self.started
         self.tracker.log("validation", progress.step, {"epoch": epochs, "seconds": progress.seconds, **metrics})
-        sign = -1 if config.monitor in MINIMISED else 1
+        sign = -1 if config.monitor in LOWER_IS_BETTER else 1
         if progress.best is None or sign * value > sign * progress.best:
             progress.best, progress.best_epoch, progress.waited = value, epochs, 0
             progress.best_metrics = metrics
