@@ -92,7 +92,7 @@ def test_an_archive_of_a_bundle_is_taken(pack: Callable[[Files], io.BytesIO], fi
     assert name == f"markov-{sha256(shelf.folder / name / 'manifest.json')[:8]}"
     assert shelf.names() == [name]
     assert everything(shelf.folder / name) == sorted(files)
-    assert shelf.load(name, ServeConfig()).bundle.manifest.model == "markov"
+    assert load_model(name, shelf.path(name), ServeConfig()).bundle.manifest.model == "markov"
     assert shelf.receive(pack(files)) == name  # the same again
     assert everything(shelf.folder) == sorted([name, *(f"{name}/{file}" for file in files)])
 

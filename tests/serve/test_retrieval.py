@@ -20,9 +20,9 @@ from onward.data.prepare import prepare
 from onward.errors import MissingExtraError
 from onward.models.base import build, make_items
 from onward.models.registry import model_class
-from onward.serve.lists import retrieval
+from onward.serve.lists import index_folder, retrieval
 from onward.serve.lists.engine import Answer, Engine, HistoryItem, Request, Rules
-from onward.serve.models.folder import load_model
+from onward.serve.models.folder import ModelShelf, load_model
 from onward.serve.settings import RetrievalConfig, ServeConfig
 from onward.serve.store.protocol import EventStore, open_store
 
@@ -62,9 +62,17 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EventStore]:
     opened.close()
 
 
+@pytest.fixture
+def worth(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The index is used although a catalog of these tests is scored faster."""
+    monkeypatch.setattr(retrieval.IndexFacts, "worth", True)
+
+
 @pytest.fixture(scope="module")
 def indexed(bundle: Bundle, store: EventStore) -> Engine:
-    return make_engine(bundle, store, LARGE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(retrieval.IndexFacts, "worth", True)
+        return make_engine(bundle, store, LARGE)
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +148,7 @@ def test_every_score_is_computed_where_the_index_finds_too_few(
     monkeypatch.setattr(retrieval, "FEW", 0)
     index = indexed.model.index
     assert index is not None
-    monkeypatch.setattr(index, "probes", 1)
+    monkeypatch.setattr(index, "facts", replace(index.facts, probes=1))
     asked = requests(5, Rules(where="rare < 3"))
     assert recall(indexed.recommend(asked), exact.recommend(asked)) == 1.0
 
@@ -153,3 +161,45 @@ def test_without_the_extra(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_catalog_that_is_not_large_has_no_index(bundle: Bundle, tmp_path: Path) -> None:
     assert load_model("large", bundle.path, ServeConfig()).index is None
+
+
+def test_an_index_that_is_slower_than_every_score_is_not_used(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = retrieval.IndexFacts(ITEMS, 64, 8, 0.99, exact_ms=0.1, index_ms=0.2, bytes=1, seconds=1.0)
+    monkeypatch.setattr(index_folder, "build_index", lambda scorer, _: retrieval.ItemIndex(scorer, None, slow))
+    assert load_model("large", bundle.path, LARGE, tmp_path).index is None
+    assert not list(tmp_path.iterdir()), "and not kept: another time it may be faster"
+
+
+def test_an_index_is_kept_and_loaded_while_it_fits(
+    bundle: Bundle, tmp_path: Path, worth: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {file: file.stat().st_mtime_ns for file in bundle.path.rglob("*")}
+    built = load_model("large", bundle.path, LARGE, tmp_path).index
+    assert built is not None
+    (place,) = (tmp_path / ".indexes").iterdir()
+    assert sorted(file.name for file in place.iterdir()) == ["facts.json", "index.faiss"]
+    assert ModelShelf(tmp_path).names() == []
+    assert {file: file.stat().st_mtime_ns for file in bundle.path.rglob("*")} == before, "bundles never change"
+
+    builds = []
+    build = index_folder.build_index
+    monkeypatch.setattr(index_folder, "build_index", lambda *given: builds.append(given) or build(*given))
+    kept = load_model("large", bundle.path, LARGE, tmp_path).index
+    assert kept is not None
+    assert (kept.facts, builds) == (built.facts, [])
+    state = torch.randn(16, generator=torch.Generator().manual_seed(0))
+    for one, other in zip(kept.nearest(state, K, None), built.nearest(state, K, None), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+    lower = ServeConfig(retrieval=RetrievalConfig(exact_items=1_000, recall=0.5))
+    load_model("large", bundle.path, lower, tmp_path)
+    assert len(builds) == 1, "another recall is wanted"
+    with (place / "index.faiss").open("r+b") as file:
+        file.seek(100)
+        file.write(b"\0\1\2\3")
+    load_model("large", bundle.path, lower, tmp_path)
+    assert len(builds) == 2, "it is damaged"
+    load_model("large", bundle.path, lower)
+    assert len(builds) == 3, "there is no folder of models"

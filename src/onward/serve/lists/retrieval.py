@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
 
@@ -32,6 +32,8 @@ K = 10
 """Length of the lists on which recall is measured."""
 STATES = 256
 """States that it is measured with."""
+BATCH = 32
+"""Lists that are computed together where many are asked for."""
 SHORTLIST = 4
 """Items looked at exactly for each one wanted."""
 FEW = 20_000
@@ -49,7 +51,7 @@ class IndexFacts:
     Attributes:
         items, cells: how many; `probes` cells are looked into.
         recall: share of the exact best ten that is found, over STATES histories drawn by popularity.
-        exact_ms, index_ms: milliseconds of one search, each without the encoder.
+        exact_ms, index_ms: median milliseconds of one list, each without the encoder.
         bytes: of the codes.
         seconds: that building took.
     """
@@ -63,73 +65,32 @@ class IndexFacts:
     bytes: int
     seconds: float
 
+    @property
+    def worth(self) -> bool:
+        """Whether it is faster than computing every score."""
+        return self.index_ms < self.exact_ms
+
 
 class ItemIndex:
     """An index over the items that a model was trained on.
 
     Args:
         scorer: of a model with states.
-        wanted: recall to reach.
-
-    Raises MissingExtraError without faiss.
+        index: of faiss, as `build_index` makes it.
+        facts: what was measured of it.
     """
 
-    def __init__(self, scorer: Scorer, wanted: float) -> None:
-        try:
-            faiss: Any = importlib.import_module("faiss")
-        except ImportError:
-            raise MissingExtraError("faiss-cpu", "ann") from None
-        started = perf_counter()
-        self._faiss, self._scorer = faiss, scorer
-        self.vectors = torch.cat([scorer.table, scorer.bias[:, None]], dim=1)  # (V + 1, D + 1)
-        self._members = np.flatnonzero(scorer.trained)
-        faiss.omp_set_num_threads(torch.get_num_threads())
-        self._index = self._build()
-        self.facts = self._measure(wanted, started)
+    def __init__(self, scorer: Scorer, index: Any, facts: IndexFacts) -> None:
+        self._faiss, self._scorer = load_faiss(), scorer
+        self.index, self.facts = index, facts
+        self._members = facts.items
 
-    def _build(self) -> Any:
-        faiss, width = self._faiss, self.vectors.shape[1]
-        cells = 1 << max(1, round(math.log2(math.sqrt(len(self._members)))))
-        coarse = faiss.IndexFlatIP(width)
-        index = faiss.IndexIVFScalarQuantizer(
-            coarse, width, cells, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT
-        )
-        members = self.vectors[torch.from_numpy(self._members)].numpy()
-        sample = np.random.default_rng(0).permutation(len(members))[: cells * TRAINING]
-        index.cp.seed, index.cp.min_points_per_centroid = 0, 1
-        index.train(members[sample])
-        index.add_with_ids(members, self._members)
-        return index
-
-    def _measure(self, wanted: float, started: float) -> IndexFacts:
-        """Look into twice as many cells until enough is found."""
-        states = self._scorer.states(self._scorer.typical(STATES))
-        exact = []
-        began = perf_counter()
-        for row in range(STATES):
-            scores = self._scorer.of_states(states[row : row + 1])[0]
-            scores[torch.from_numpy(~self._scorer.trained)] = -torch.inf
-            exact.append(set(torch.topk(scores, K).indices.tolist()))
-        exact_ms = (perf_counter() - began) / STATES * 1e3
-        self.probes, cells, recall = 1, int(self._index.nlist), 0.0
-        while True:
-            began = perf_counter()
-            found = [self._nearest(states[row], K, None)[0][:K].tolist() for row in range(STATES)]
-            index_ms = (perf_counter() - began) / STATES * 1e3
-            recall = sum(len(best & set(some)) for best, some in zip(exact, found, strict=True)) / (K * STATES)
-            if recall >= wanted or self.probes >= cells:
-                break
-            self.probes = min(2 * self.probes, cells)
-        size = int(self._index.code_size) * len(self._members)
-        seconds = perf_counter() - started
-        return IndexFacts(len(self._members), cells, self.probes, recall, exact_ms, index_ms, size, seconds)
-
-    def _nearest(self, state: Tensor, n: int, bits: NDArray[np.uint8] | None) -> tuple[Ints, Floats]:
+    def nearest(self, state: Tensor, n: int, bits: NDArray[np.uint8] | None) -> tuple[Ints, Floats]:
         """About the n best items of one state, best first, with exact scores; `bits` says which may be found."""
         query = np.append(state.numpy(), np.float32(1))[None]
         options = {} if bits is None else {"sel": self._faiss.IDSelectorBitmap(bits)}
-        parameters = self._faiss.SearchParametersIVF(nprobe=self.probes, **options)
-        _, found = self._index.search(query, SHORTLIST * n, params=parameters)
+        parameters = self._faiss.SearchParametersIVF(nprobe=self.facts.probes, **options)
+        _, found = self.index.search(query, SHORTLIST * n, params=parameters)
         items: Ints = found[0][found[0] > 0]
         scores = self.exact(state, items)
         order = np.argsort(-scores, kind="stable")
@@ -137,8 +98,8 @@ class ItemIndex:
 
     def exact(self, state: Tensor, items: Ints) -> Floats:
         """(n,) float32 scores of some items."""
-        chosen = self.vectors[torch.from_numpy(items)]
-        scores: Floats = torch.mv(chosen[:, :-1], state).add_(chosen[:, -1]).numpy()
+        chosen = torch.from_numpy(items)
+        scores: Floats = torch.mv(self._scorer.table[chosen], state).add_(self._scorer.bias[chosen]).numpy()
         return scores
 
     def best(self, state: Tensor, n: int, plan: Plan, seen: NDArray[np.integer]) -> tuple[Ints, Floats] | None:
@@ -147,10 +108,76 @@ class ItemIndex:
         if len(passing) <= FEW:
             items = passing[~np.isin(passing, seen)]
             return items, self.exact(state, items)
-        bits = None if len(passing) == len(self._members) else plan.bits
-        items, scores = self._nearest(state, n + len(seen), bits)
+        bits = None if len(passing) == self._members else plan.bits
+        items, scores = self.nearest(state, n + len(seen), bits)
         kept = ~np.isin(items, seen)
         return (items[kept], scores[kept]) if kept.sum() >= n else None
+
+
+def load_faiss() -> Any:
+    """The package. Raises MissingExtraError without it."""
+    try:
+        return importlib.import_module("faiss")
+    except ImportError:
+        raise MissingExtraError("faiss-cpu", "ann") from None
+
+
+def build_index(scorer: Scorer, wanted: float) -> ItemIndex:
+    """Build an index and measure it: it looks into twice as many cells until the recall `wanted` is reached.
+
+    Raises MissingExtraError without faiss.
+    """
+    started = perf_counter()
+    index, members = _trained_index(scorer), int(scorer.trained.sum())
+    states = scorer.states(scorer.typical(STATES))
+    exact, exact_ms = _exact(scorer, states)
+    probes, cells = 1, int(index.nlist)
+    while True:
+        facts = IndexFacts(members, cells, probes, 0.0, exact_ms, 0.0, int(index.code_size) * members, 0.0)
+        made, took, found = ItemIndex(scorer, index, facts), [], 0
+        for row in range(STATES):
+            began = perf_counter()
+            nearest = made.nearest(states[row], K, None)[0][:K]
+            took.append(perf_counter() - began)
+            found += len(exact[row] & set(nearest.tolist()))
+        recall = found / (K * STATES)
+        if recall >= wanted or probes >= cells:
+            break
+        probes = min(2 * probes, cells)
+    index_ms, seconds = float(np.median(took)) * 1e3, perf_counter() - started
+    return ItemIndex(scorer, index, replace(facts, recall=recall, index_ms=index_ms, seconds=seconds))
+
+
+def _trained_index(scorer: Scorer) -> Any:
+    faiss = load_faiss()
+    faiss.omp_set_num_threads(torch.get_num_threads())
+    ids = np.flatnonzero(scorer.trained)
+    chosen = torch.from_numpy(ids)
+    members = torch.cat([scorer.table[chosen], scorer.bias[chosen, None]], dim=1).numpy()  # only while this runs
+    width, cells = members.shape[1], 1 << max(1, round(math.log2(math.sqrt(len(ids)))))
+    index = faiss.IndexIVFScalarQuantizer(
+        faiss.IndexFlatIP(width), width, cells, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT
+    )
+    index.cp.seed, index.cp.min_points_per_centroid = 0, 1
+    index.train(members[np.random.default_rng(0).permutation(len(members))[: cells * TRAINING]])
+    index.add_with_ids(members, ids)
+    return index
+
+
+def _exact(scorer: Scorer, states: Tensor) -> tuple[list[set[int]], float]:
+    """The best ten of each state, and the milliseconds of one list: alone, or in a batch where that is quicker."""
+    never, best, quickest = torch.from_numpy(~scorer.trained), list[set[int]](), math.inf
+    for size in (1, BATCH):
+        took, best = [], []
+        for first in range(0, len(states), size):
+            began = perf_counter()
+            scores = scorer.of_states(states[first : first + size])
+            scores[:, never] = -torch.inf
+            top = torch.topk(scores, K, dim=1).indices
+            took.append((perf_counter() - began) / len(scores))
+            best += [set(row) for row in top.tolist()]
+        quickest = min(quickest, float(np.median(took)))
+    return best, quickest * 1e3
 
 
 class Indexed:
@@ -197,14 +224,14 @@ class Indexed:
         """As in `Candidates`."""
         plan, scores = self._plans[row], self._index.exact(self._states[row], items)
         if len(plan.boosted):
-            raised = np.zeros(len(self._index.vectors), np.float32)
+            raised = np.zeros(len(self._scorer.table), np.float32)
             raised[plan.boosted] = plan.boosts
             scores = scores + raised[items] * self._usual(row)
         return scores
 
     def _usual(self, row: int) -> float:
         """How far scores of this row usually lie apart: their standard deviation."""
-        sample = np.linspace(1, len(self._index.vectors) - 1, SAMPLE).astype(np.int64)
+        sample = np.linspace(1, len(self._scorer.table) - 1, SAMPLE).astype(np.int64)
         return float(self._index.exact(self._states[row], sample).std())
 
     def _exact(self, row: int) -> Candidates:

@@ -7,7 +7,7 @@ every machine; a folder that somebody puts there by hand keeps the name it has.
 from __future__ import annotations
 
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -18,6 +18,7 @@ from onward.bundle import Bundle, load_bundle
 from onward.data.dataset import sha256
 from onward.errors import ConfigError, FormatError, InputError, OutputError, unknown
 from onward.files import atomic_folder
+from onward.serve.lists.index_folder import kept_index
 from onward.serve.lists.retrieval import ItemIndex
 from onward.serve.lists.scoring import Scorer
 from onward.serve.models.archives import unpack
@@ -46,8 +47,11 @@ class LoadedModel:
     index: ItemIndex | None = None
 
 
-def load_model(name: str, folder: Path, settings: ServeConfig) -> LoadedModel:
+def load_model(name: str, folder: Path, settings: ServeConfig, models: Path | None = None) -> LoadedModel:
     """Load a bundle or a run's model, verify every hash, and try it.
+
+    Args:
+        models: where the index of a large catalog is kept; None: nowhere.
 
     Raises FormatError for a bundle that isn't sound, one whose graph differs from its weights, or one that gives scores
     that aren't finite; MissingExtraError where the catalog is so large that it needs an index and faiss isn't there.
@@ -59,9 +63,10 @@ def load_model(name: str, folder: Path, settings: ServeConfig) -> LoadedModel:
     log.info("model tried", model=name, onnx=scorer.uses_onnx, **facts)
     if not scorer.has_states or scorer.trained.sum() <= settings.retrieval.exact_items:
         return LoadedModel(name, bundle, scorer)
-    index = ItemIndex(scorer, settings.retrieval.recall)
-    log.info("index built", model=name, **asdict(index.facts))
-    return LoadedModel(name, bundle, scorer, index)
+    index = kept_index(scorer, bundle.path, settings.retrieval.recall, models)
+    if not index.facts.worth:
+        log.info("index not used: every score is computed as fast", model=name)
+    return LoadedModel(name, bundle, scorer, index if index.facts.worth else None)
 
 
 def _try(scorer: Scorer, name: str) -> None:
@@ -98,10 +103,6 @@ class ModelShelf:
         if name not in self.names():
             raise ConfigError(unknown("model", name, self.names()), f"put its folder into {self.folder}")
         return self.folder / name
-
-    def load(self, name: str, settings: ServeConfig) -> LoadedModel:
-        """Load a bundle and try it; see `load_model`."""
-        return load_model(name, self.path(name), settings)
 
     def receive(self, archive: IO[bytes]) -> str:
         """Take a bundle that somebody sent and return its name; the same one again changes nothing.

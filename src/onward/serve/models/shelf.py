@@ -44,7 +44,8 @@ class Shelf:
 
     def engine(self, name: str) -> Engine:
         """Load, check and warm a model. Raises OnwardError saying what is wrong with it."""
-        return start_engine(name, self.path(name), self._store, self._settings)
+        models = None if self._shelf is None else self._shelf.folder
+        return start_engine(name, self.path(name), self._store, self._settings, models)
 
     def receive(self, archive: IO[bytes]) -> str:
         """Take an archive of a bundle; returns its name.

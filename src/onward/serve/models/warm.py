@@ -18,15 +18,20 @@ LATEST = 2_000
 K = 10
 
 
-def start_engine(name: str, folder: Path, store: EventStore, settings: ServeConfig) -> Engine:
+def start_engine(
+    name: str, folder: Path, store: EventStore, settings: ServeConfig, models: Path | None = None
+) -> Engine:
     """An engine that has answered recent users, and somebody unknown, as it will have to.
+
+    Args:
+        models: where the index of a large catalog is kept; None: nowhere.
 
     Raises:
         FormatError: the bundle isn't sound, or a list isn't full or has scores that aren't finite.
         ConfigError: the server's rules don't fit the catalog.
         StoreError: the store can't be read.
     """
-    engine = Engine(load_model(name, folder, settings), store, settings)
+    engine = Engine(load_model(name, folder, settings, models), store, settings)
     users = [None, *_recent(store, settings.models.shadow_histories)]
     for first in range(0, len(users), settings.batch.size):
         _shadow_check(engine, users[first : first + settings.batch.size], full=not settings.rules.at_most)
