@@ -132,19 +132,33 @@ def read_sets(cells: pl.Series, place: Place, separator: str | None = None) -> p
         separator: between the names of a text; found when None: `[a, b]` as JSON or Python write it, `a|b`, `a`.
     """
     kind = family(cells.dtype)
+    quoted = pl.repeat(False, cells.len(), dtype=pl.Boolean, eager=True)
     if kind == "text":
         text = cells.cast(pl.String)
         check_texts(text, place)
-        lists = _split(text, separator)
+        if separator is None:
+            quoted = (text.str.starts_with("[") & text.str.ends_with("]")).fill_null(False)
+        lists = text.str.split(separator or "|")
+        if quoted.any():
+            members = text.str.extract_all(_MEMBERS)
+            lists = pl.select(pl.when(quoted).then(members).otherwise(lists)).to_series()
     elif kind == "set":
         lists = cells.cast(pl.List(pl.String))
     elif kind == "empty":
         return cells.cast(pl.List(pl.String))
     else:
         raise place.wrong_type("set of categories", cells.dtype)
-    lists = lists.list.eval(pl.element().filter(pl.element().is_not_null() & (pl.element() != "")))
-    lists = lists.list.unique().list.sort()
-    return lists.set(lists.list.len() == 0, None)
+    return _sets(lists, quoted)
+
+
+def _sets(lists: pl.Series, quoted: pl.Series) -> pl.Series:
+    """Lists as sets in order, by one long table: far faster than list by list. Quotes come off where `quoted`."""
+    frame = pl.DataFrame({"row": pl.Series(range(lists.len()), dtype=pl.UInt32), "name": lists, "quoted": quoted})
+    name = pl.when("quoted").then(pl.col("name").str.strip_chars("\"' ")).otherwise(pl.col("name").str.strip_chars())
+    members = frame.explode("name", empty_as_null=True).select("row", name.alias("name"))
+    members = members.filter(pl.col("name") != "").unique().sort("row", "name")
+    sets = members.group_by("row", maintain_order=True).agg("name")
+    return frame.select("row").join(sets, on="row", how="left", maintain_order="left")["name"]
 
 
 def are_lists(texts: pl.Series) -> bool:
@@ -155,16 +169,6 @@ def are_lists(texts: pl.Series) -> bool:
 def are_numbers(lists: pl.Series) -> tuple[bool, bool]:
     """Of texts that are lists: whether all hold numbers alone, and whether one of those has a fraction."""
     return bool(lists.str.contains(_NUMBERS).all()), bool(lists.str.contains(_FRACTION).any())
-
-
-def _split(text: pl.Series, separator: str | None) -> pl.Series:
-    if separator is not None:
-        return text.str.split(separator)
-    bracketed = text.str.starts_with("[") & text.str.ends_with("]")
-    if not bracketed.any():
-        return text.str.split("|").list.eval(pl.element().str.strip_chars())
-    members = text.str.extract_all(_MEMBERS).list.eval(pl.element().str.strip_chars("\"' "))
-    return pl.select(pl.when(bracketed).then(members).otherwise(text.str.split("|"))).to_series()
 
 
 def read_vectors(cells: pl.Series, place: Place, width: int | None = None) -> tuple[Floats, NDArray[np.bool_]]:
@@ -216,8 +220,8 @@ def _lists(cells: pl.Series, place: Place) -> pl.Series:
     text = cells.cast(pl.String).str.strip_chars(" []()")
     text = text.set(text.is_in(MISSING), None)
     words = text.str.extract_all(r"[^\s,;|]+")
-    numbers = words.list.eval(pl.element().cast(pl.Float64, strict=False))
-    wrong = words.list.eval(pl.element().cast(pl.Float64, strict=False).is_null()).list.any().fill_null(False)
+    numbers = words.cast(pl.List(pl.Float64), strict=False)
+    wrong = (numbers.list.drop_nulls().list.len() < words.list.len()).fill_null(False)
     if wrong.any():
         at = int(wrong.arg_true()[0])
         raise place.mismatch(at, "vector", cells[at])
