@@ -163,6 +163,13 @@ def test_a_catalog_that_is_not_large_has_no_index(bundle: Bundle, tmp_path: Path
     assert load_model("large", bundle.path, ServeConfig()).index is None
 
 
+def test_an_index_is_worth_it_where_it_is_searched_and_faster() -> None:
+    facts = retrieval.IndexFacts(50_000, 64, 8, 0.99, exact_ms=0.3, index_ms=0.2, bytes=1, seconds=1.0)
+    assert facts.worth
+    assert not replace(facts, index_ms=0.4).worth
+    assert not replace(facts, items=retrieval.FEW).worth
+
+
 def test_an_index_that_is_slower_than_every_score_is_not_used(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

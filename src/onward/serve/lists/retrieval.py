@@ -67,8 +67,9 @@ class IndexFacts:
 
     @property
     def worth(self) -> bool:
-        """Whether it is faster than computing every score."""
-        return self.index_ms < self.exact_ms
+        """Whether it is faster than computing every score. Of FEW items it never is: it isn't searched for them, and
+        they are scored list by list, where a batch of exact lists shares one product."""
+        return self.items > FEW and self.index_ms < self.exact_ms
 
 
 class ItemIndex:
