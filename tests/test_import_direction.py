@@ -15,7 +15,7 @@ LAYERS = (
     {"data", "text", "machine", "preferences", "threads"},
     {"models"},
     {"manifest", "card", "bundle", "runs", "training_rows"},
-    {"recommend", "evaluate"},
+    {"recommend", "predict", "evaluate"},
     {"serve"},
     {"train"},
     {"cli"},

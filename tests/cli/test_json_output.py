@@ -32,6 +32,7 @@ PAYLOADS = {
     "keys.revoke": "onward.cli.keys_revoke:RevokedKey",
     "models": "onward.models.describe:ModelList",
     "prepare": "onward.data.prepare:Prepared",
+    "predictions": "onward.cli.predict:Predictions",
     "recommendation_file": "onward.cli.recommend:RecommendationFile",
     "recommendations": "onward.recommend:Recommendations",
     "replay": "onward.serve.replay.run:Replayed",
@@ -97,6 +98,7 @@ def test_standard_output_is_the_payload_and_nothing_else(
     monkeypatch.chdir(tmp_path)
     chain_events(users=30, items=8, length=8, noise=0.2).write_csv("events.csv")
     gru = "--model gru --protocol last --set train.epochs=1 --set model.width=8"
+    gru += " --set model.interest=bce --set model.interest_of=events"
     lines = {
         "prepare events.csv -o dataset": "prepare",
         "data list": "data.list",
@@ -114,6 +116,7 @@ def test_standard_output_is_the_payload_and_nothing_else(
         "recommend gru --history 1,2,nothing": "recommendations",
         "recommend gru --user 3": "recommendations",
         "recommend gru --all -o lists.parquet": "recommendation_file",
+        "predict gru --user 3 --items 1,2": "predictions",
         "export gru -o model": "export",
         "keys create shop --role write": "keys.create",
         "keys list": "keys.list",

@@ -26,6 +26,7 @@ COMMANDS = {
     "evaluate": "Measure a trained model on the validation or test part.",
     "compare": "Compare runs: a table with intervals and paired tests, and an HTML report.",
     "recommend": "Recommend items for a user, a typed history, or everyone.",
+    "predict": "Predict how much users will like items.",
     "export": "Write the bundle that serving loads.",
     "serve": "Serve a model over HTTP: events in, recommendations out.",
     "replay": "Send a log through a running server, and check that it answers as offline evaluation does.",
