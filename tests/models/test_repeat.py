@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from torch import Tensor
@@ -172,3 +173,37 @@ def test_what_repeating_can_not_be_learned_with_is_refused() -> None:
         _model(loss="bce")
     with pytest.raises(ConfigError, match="what it hides"):
         _model("bert4rec")
+
+
+def test_a_server_scores_it_as_evaluation_does(tmp_path: Path) -> None:
+    from onward.bundle import load_bundle, write_bundle
+    from onward.config import RunConfig
+    from onward.data.catalog import Catalog
+    from onward.data.dataset import Manifest
+    from onward.serve.lists.onnx import why_not
+    from onward.serve.lists.scoring import Scorer
+
+    model = _model().float()
+    config = RunConfig(model={"name": "sasrec", **model.config.model_dump(mode="json")})
+    catalog = Catalog(pl.DataFrame({"item": [str(number) for number in range(1, V + 1)]}))
+    manifest = Manifest(
+        hash="0" * 64,
+        users=1,
+        items=V,
+        events=1,
+        rejected=0,
+        sources=[],
+        roles={},
+        columns=["item"],
+        repeat_share=0.5,
+        seen="include",
+        duplicates="keep",
+        duplicate_rows=0,
+        files={},
+    )
+    write_bundle(tmp_path / "model", model, catalog, config, manifest, {})
+    bundle = load_bundle(tmp_path / "model")
+    scorer, asked = Scorer(bundle), Histories.from_lists([[1, 2, 1], [5]], V)
+    assert torch.equal(scorer.scores(asked)[:, 1:], model.score(asked)[:, 1:])
+    assert not scorer.has_states
+    assert "repeats items of the history" in (why_not(bundle) or "")

@@ -49,6 +49,8 @@ def why_not(bundle: Bundle) -> str | None:
         return f"torch's exporter writes '{name}' out for histories of one length"
     if model.traits.timed:
         return f"'{name}' reads the times of events beside the items"
+    if model.repeat is not None:
+        return f"this '{name}' repeats items of the history, which a graph would know by their state alone"
     if model.traits.cloze:
         return f"'{name}' answers at a mask that it puts after the history"
     if not isinstance(model.input, ItemVectors):

@@ -91,8 +91,8 @@ class Scorer:
 
     @property
     def has_states(self) -> bool:
-        """Whether scores are products of states and item vectors."""
-        return isinstance(self.model, SequenceModel)
+        """Whether scores are products of states and item vectors; not where items of the history are repeated."""
+        return isinstance(self.model, SequenceModel) and self.model.repeat is None
 
     def known(self, histories: Histories) -> Bools:
         """(B,) bool: histories with an item that was seen in training; of the others the model knows nothing."""
