@@ -90,8 +90,14 @@ class Batch:
         steps, owners = torch.unique_consecutive(self.target_steps, return_inverse=True)
         return steps, None if len(steps) == len(owners) else owners
 
+    def after_events(self, asked: Tensor) -> Tensor:
+        """Those of the steps that `asked` gives which are steps: not the starts of histories, which come last."""
+        return asked if self.opens is None else asked[asked < int(self.lengths.sum())]
+
     def targets_at(self, chosen_N: Tensor) -> Batch:
-        """The same inputs with the targets of some steps only; `chosen_N` is (N,) bool."""
+        """The same inputs with the targets of some steps only, and of starts; `chosen_N` is (N,) bool."""
+        if self.opens is not None:
+            chosen_N = torch.cat([chosen_N, torch.ones_like(self.opens, dtype=torch.bool)])
         every = torch.arange(len(chosen_N), device=chosen_N.device)
         steps = every if self.target_steps is None else self.target_steps
         kept = chosen_N[steps]
