@@ -60,7 +60,7 @@ def amazon_beauty(folder: Path, seed: int) -> Log:
         if validation not in cold:
             rows.append((user, validation, VALIDATION))
         rows.append((user, test, TEST))
-    words = [", ".join(names.get(str(one), "") for one in attributes[item]) for item in items]
+    words = [", ".join(names.get(str(one)) or "" for one in attributes[item]) for item in items]
     return Log(_events(rows), pl.DataFrame({"item_id": items, "text": words}), cold, (VALIDATION, TEST))
 
 
