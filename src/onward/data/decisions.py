@@ -38,7 +38,10 @@ def sentences(
 
 def _times(scanned: Scan, ordered: Ordered, rules: Rules, facts: Facts) -> list[str]:
     if scanned.times is None or facts.time_min is None or facts.time_max is None:
-        return ["no times: each user's events are in the order of the input, and protocol 'time' is not possible"]
+        return [
+            "no times: each user's events are in the order of the input, and protocol 'time' is not possible "
+            "(--time COLUMN names a column of times)"
+        ]
     unit = scanned.times.unit
     kind = (
         "dates and times; those without a zone are taken as UTC"
