@@ -206,6 +206,11 @@ class SequenceModel(nn.Module, Recommender):
         self.featured = Featured(layer, self.input, self.output, self.output_bias, seen)
 
     @property
+    def scores_unseen(self) -> bool:
+        """Whether the scores of items without a training event mean anything: where it reads features of items."""
+        return self.featured is not None and self.featured.makes_items
+
+    @property
     def opens(self) -> bool:
         """Whether it learns what comes first of all, so that it answers an empty history."""
         return self.featured is not None and self.featured.asks and self.interest_head is None
