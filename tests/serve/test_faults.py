@@ -117,6 +117,14 @@ def both_workers(server: Server) -> list[httpx.Client]:
     return [found["0"], found["1"]]
 
 
+def test_connections_that_come_together_are_shared_out(two: Server) -> None:
+    clients = [two.client() for _ in range(40)]
+    found = {http.get("/healthz").headers["x-onward-worker"] for http in clients}
+    for http in clients:
+        http.close()
+    assert found == {"0", "1"}
+
+
 @pytest.mark.parametrize("rounds", ROUNDS)
 def test_every_worker_sees_an_acknowledged_event_at_once(two: Server, rounds: int) -> None:
     clients = both_workers(two)

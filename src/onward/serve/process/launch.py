@@ -21,9 +21,12 @@ BACKLOG = 2_048
 
 @dataclass(frozen=True)
 class Address:
-    """Where a server listens."""
+    """Where a server listens: by a socket for each worker, among which the kernel shares connections out.
 
-    listening: socket.socket
+    From one socket whichever worker wakes first takes all that came together, and the others have nothing to do.
+    """
+
+    listening: list[socket.socket]
     host: str
     port: int
 
@@ -34,7 +37,7 @@ class Address:
         return f"http://[{shown}]:{self.port}" if ":" in shown else f"http://{shown}:{self.port}"
 
 
-def listen(host: str, port: int) -> Address:
+def listen(host: str, port: int, workers: int = 1) -> Address:
     """Listen on a port, or on the next free one. Raises ConfigError when there is none, or no such address."""
     try:
         family, _, _, _, found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -42,15 +45,34 @@ def listen(host: str, port: int) -> Address:
         raise ConfigError(f"can't listen on '{host}': {error.strerror}", "for example --host 127.0.0.1") from None
     for tried in range(port, port + PORTS if port else 1):
         try:
-            listening = socket.create_server((str(found[0]), tried), family=family, backlog=BACKLOG)
+            listening = [socket.create_server((str(found[0]), tried), family=family, backlog=BACKLOG)]
+            free = listening[0].getsockname()[1]
+            if workers > 1:  # now that nobody else has it
+                listening.pop().close()
+                listening = [bind_beside(family, (str(found[0]), free)) for _ in range(workers)]
+                for one in listening:
+                    one.listen(BACKLOG)
         except PermissionError:
             raise ConfigError(f"port {tried} needs more rights than this user has", "take one above 1023") from None
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise ConfigError(f"can't listen on '{host}': {error.strerror}", "--host 127.0.0.1") from None
             continue
-        return Address(listening, str(found[0]), listening.getsockname()[1])
+        return Address(listening, str(found[0]), free)
     raise ConfigError(f"ports {port} to {port + PORTS - 1} of '{host}' are all taken", "give another --port")
+
+
+def bind_beside(family: int, address: tuple[str, int]) -> socket.socket:
+    """A socket at the address of others; connections are shared out to it once it listens. Raises OSError."""
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        made.bind(address)
+    except OSError:
+        made.close()
+        raise
+    return made
 
 
 def require_keys(host: str, store: EventStore) -> int:

@@ -56,7 +56,7 @@ def run_server(
     log_to_stderr()
     settings = read_settings(config)
     name = None if model is None else model_name(model)
-    address = listen(host, port)
+    address = listen(host, port, workers)
     try:
         keys, choice = _check(store, address, name)
         notes = [choice.note] if choice.note else []
@@ -75,7 +75,8 @@ def run_server(
         )
         return _run(plan, address, lambda: ready(Started(address.url, choice.model, place(store), keys, notes)))
     finally:
-        address.listening.close()
+        for one in address.listening:
+            one.close()
 
 
 def _check(store: str, address: Address, name: str | None) -> tuple[int, Choice]:
@@ -91,7 +92,7 @@ def _run(plan: WorkerPlan, address: Address, ready: Callable[[], None]) -> int:
                 run_worker,  # loads the numerical libraries, which a parent needs none of
             )
 
-            return run_worker(plan, address.listening, None, ready)
+            return run_worker(plan, address.listening[0], None, ready)
         with shared_table(plan.workers) as table:
             return supervise(plan, address.listening, table, lambda: _serve_first(plan, ready))
     except BaseException:

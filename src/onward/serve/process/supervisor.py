@@ -1,4 +1,4 @@
-"""Several workers: started together on one listening socket, started again when one dies, stopped together."""
+"""Several workers: started together, each on a socket of its own, started again when one dies, stopped together."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import BinaryIO
 import structlog
 
 from onward.errors import OnwardError
+from onward.serve.process.launch import bind_beside
 from onward.serve.process.plan import GIVE_UP, Refusal, WorkerPlan
 
 LOOK = 0.1
@@ -42,8 +43,11 @@ class WorkerError(OnwardError):
         return error
 
 
-def supervise(plan: WorkerPlan, listening: socket.socket, table: BinaryIO, ready: Callable[[], None]) -> int:
+def supervise(plan: WorkerPlan, listening: list[socket.socket], table: BinaryIO, ready: Callable[[], None]) -> int:
     """Run `plan.workers` workers until SIGTERM or SIGINT; returns the signal.
+
+    Args:
+        listening: a socket for each worker.
 
     Raises:
         WorkerError: one could not start, or did not stop in time.
@@ -57,7 +61,7 @@ def supervise(plan: WorkerPlan, listening: socket.socket, table: BinaryIO, ready
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
-    children = [_Child(plan, number, listening, table) for number in range(plan.workers)]
+    children = [_Child(plan, number, one, table) for number, one in enumerate(listening)]
     try:
         for child in children:
             child.wait_until_ready()
@@ -66,7 +70,6 @@ def supervise(plan: WorkerPlan, listening: socket.socket, table: BinaryIO, ready
             for child in children:
                 child.keep_alive()
     finally:
-        listening.close()
         clean = _stop(children)
     if not clean:
         raise WorkerError("a worker did not stop in time")
@@ -79,6 +82,7 @@ class _Child:
     def __init__(self, plan: WorkerPlan, number: int, listening: socket.socket, table: BinaryIO) -> None:
         self._plan = plan.model_copy(update={"number": number})
         self._listening, self._table = listening, table
+        self._family, self._address = listening.family, listening.getsockname()[:2]
         self._not_before = 0.0
         self._start()
 
@@ -113,9 +117,14 @@ class _Child:
         if not self._not_before:
             log.error("worker died", worker=self._plan.number, code=code)
             self._not_before = now + (PAUSE if now - self._started < SOON else 0.0)
+            self._listening.close()  # the other workers get what comes, until the next of this one listens
         if now >= self._not_before:
             self._not_before = 0.0
             self._close()
+            try:
+                self._listening = bind_beside(self._family, self._address)
+            except OSError as error:
+                raise WorkerError(f"worker {self._plan.number} can't listen again: {error.strerror}") from None
             self._start()
 
     def stop(self, until: float) -> bool:
@@ -125,6 +134,7 @@ class _Child:
         except subprocess.TimeoutExpired:
             self.process.kill()
             code = self.process.wait()
+        self._listening.close()
         self._close()
         return code == 0
 
