@@ -15,7 +15,7 @@ from onward.data.dataset import Dataset
 from onward.data.prepare import prepare
 from onward.models.base import build, make_items
 from onward.models.registry import model_class
-from onward.serve.lists.engine import Engine
+from onward.serve.lists.engine import Answer, Engine
 from onward.serve.models.folder import load_model
 from onward.serve.settings import ServeConfig
 from onward.serve.store.protocol import Event, EventStore
@@ -102,3 +102,8 @@ def fill(store: EventStore, data: Dataset, users: Sequence[int] | None = None) -
         for place in range(int(histories.start[user]), int(histories.end[user]))
     ]
     store.append(events)
+
+
+def items(answer: Answer) -> list[str]:
+    """Ids of a list."""
+    return [one.item for one in answer.items]

@@ -254,3 +254,12 @@ def test_the_store_path_is_never_told(http: httpx.Client, tmp_path: Path, server
 
 def test_what_serve_prints_is_its_payload(server: Server) -> None:
     assert Serving.model_validate(server.started).as_dict() == server.started
+
+
+def test_mistakes_are_named_with_the_choices(server: Server) -> None:
+    with server.client() as http:
+        wrong = http.post("/v1/recommendations", json={"usr": "ann"})
+        assert (wrong.status_code, wrong.json()["detail"]) == (422, "usr: there is no such field")
+        missing = http.post("/v1/models/frist/activate", json={})
+        said = "unknown model 'frist'; did you mean 'first'? known: first, second"
+        assert (missing.status_code, missing.json()["detail"]) == (404, said)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
-from engine_helpers import LONG, START, fill, make_bundle, make_engine, shop
+from engine_helpers import LONG, START, fill, items, make_bundle, make_engine, shop
 
 from onward.bundle import Bundle
 from onward.data.dataset import Dataset
@@ -19,27 +18,10 @@ from onward.data.sequences import Histories
 from onward.models.base import Lists
 from onward.serve.lists.engine import Answer, Engine, HistoryItem, Request, Rules
 from onward.serve.settings import FallbackConfig, ServeConfig
-from onward.serve.store.protocol import Event, EventStore, ItemRecord, open_store
+from onward.serve.store.protocol import Event, EventStore, ItemRecord
 
 TRAINING_ONLY = ServeConfig(fallback=FallbackConfig(recent_days=0))
 K = 7
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return shop(tmp_path_factory.mktemp("shop") / "dataset")
-
-
-@pytest.fixture(scope="module")
-def bundle(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return make_bundle(tmp_path_factory.mktemp("bundle") / "model", data, width=8, max_length=10)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[EventStore]:
-    opened = open_store(tmp_path / "events.db")
-    yield opened
-    opened.close()
 
 
 @pytest.fixture
@@ -58,10 +40,6 @@ def assert_same(answer: Answer, lists: Lists, row: int, bundle: Bundle) -> None:
     found = [one.score for one in answer.items]
     np.testing.assert_allclose(found, lists.scores[row][: len(wanted)], rtol=1e-5, atol=1e-6)
     assert [one.item for one in answer.items] == wanted
-
-
-def items(answer: Answer) -> list[str]:
-    return [one.item for one in answer.items]
 
 
 @pytest.mark.parametrize(

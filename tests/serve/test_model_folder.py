@@ -9,13 +9,13 @@ import stat
 import struct
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import safetensors.torch
 import torch
-from engine_helpers import fill, make_bundle, shop
+from engine_helpers import fill, make_bundle
 
 from onward.data.dataset import Dataset, sha256
 from onward.errors import ConfigError, FormatError
@@ -23,14 +23,9 @@ from onward.serve.lists.requests import Rules
 from onward.serve.models.folder import ModelShelf, load_model
 from onward.serve.models.warm import start_engine
 from onward.serve.settings import ModelsConfig, ServeConfig
-from onward.serve.store.protocol import EventStore, open_store
+from onward.serve.store.protocol import EventStore
 
 Files = dict[str, bytes]
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return shop(tmp_path_factory.mktemp("shop") / "dataset")
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +38,6 @@ def files(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Files:
 @pytest.fixture
 def shelf(tmp_path: Path) -> ModelShelf:
     return ModelShelf(tmp_path / "models")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[EventStore]:
-    opened = open_store(tmp_path / "events.db")
-    yield opened
-    opened.close()
 
 
 def tar(files: Files, mode: str = "w:gz", more: Callable[[tarfile.TarFile], None] | None = None) -> io.BytesIO:

@@ -28,11 +28,6 @@ pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return shop(tmp_path_factory.mktemp("shop") / "dataset")
-
-
-@pytest.fixture(scope="module")
 def exported(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of SASRec with a graph, as `onward export --onnx` makes it."""
     folder = tmp_path_factory.mktemp("exported")

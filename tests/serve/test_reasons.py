@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from engine_helpers import LONG, fill, make_bundle, make_engine, shop
+from engine_helpers import LONG, fill, make_bundle, make_engine
 
 from onward.data.dataset import Dataset
 from onward.data.sequences import Histories
 from onward.errors import ConfigError
 from onward.serve.lists.engine import HistoryItem, Request
 from onward.serve.settings import ReasonsConfig, ServeConfig
-from onward.serve.store.protocol import EventStore, ItemRecord, open_store
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return shop(tmp_path_factory.mktemp("shop") / "dataset")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[EventStore]:
-    opened = open_store(tmp_path / "events.db")
-    yield opened
-    opened.close()
+from onward.serve.store.protocol import EventStore, ItemRecord
 
 
 @pytest.mark.parametrize("name", ["sasrec", "hstu", "item-knn", "markov"])

@@ -3,39 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from engine_helpers import ITEMS, fill, make_bundle, make_engine, shop
+from engine_helpers import ITEMS, fill, items, make_engine
 
 from onward.bundle import Bundle
 from onward.data.dataset import Dataset
 from onward.errors import ConfigError, ExpressionError
 from onward.serve.lists.engine import Answer, Engine, HistoryItem, Request, Rules
 from onward.serve.settings import FallbackConfig, ServeConfig, read_settings
-from onward.serve.store.protocol import Event, EventStore, ItemRecord, open_store
+from onward.serve.store.protocol import Event, EventStore, ItemRecord
 
 HISTORY = (HistoryItem("1"), HistoryItem("2"))
 TRAINING_ONLY = FallbackConfig(recent_days=0)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return shop(tmp_path_factory.mktemp("shop") / "dataset")
-
-
-@pytest.fixture(scope="module")
-def bundle(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return make_bundle(tmp_path_factory.mktemp("bundle") / "model", data, width=8, max_length=10)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[EventStore]:
-    opened = open_store(tmp_path / "events.db")
-    yield opened
-    opened.close()
 
 
 @pytest.fixture
@@ -45,10 +27,6 @@ def engine(bundle: Bundle, store: EventStore) -> Engine:
 
 def ask(engine: Engine, k: int = 10, history: tuple[HistoryItem, ...] | None = HISTORY, **rules: object) -> Answer:
     return engine.recommend([Request(history=history, k=k, rules=Rules(**rules))])[0]  # type: ignore[arg-type]
-
-
-def items(answer: Answer) -> list[str]:
-    return [one.item for one in answer.items]
 
 
 def price(item: str) -> float | None:

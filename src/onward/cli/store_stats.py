@@ -72,6 +72,6 @@ def store_stats(*, store: Store = "onward.db", as_json: Json = False) -> None:
             out.print(f"from {describe(counts.oldest)} to {describe(counts.newest)}")
         out.print(f"{counts.impressions:,} lists logged, {counts.shown:,} shown, {counts.impressions_lost:,} lost")
         out.print(f"{counts.attributed:,} clicks on them, {counts.unattributed:,} clicks of no logged list")
-        out.print(f"{counts.forgotten:,} users forgotten")
+        out.print(f"users forgotten: {counts.forgotten:,}")
 
     emit(counts, as_json, render)

@@ -119,7 +119,10 @@ def invalid(errors: Iterable[Mapping[str, Any]]) -> ApiError:
     """The 422 of what pydantic found; the values given are not repeated."""
     found = list(errors)
     fields = [
-        FieldError(where=".".join(str(part) for part in error["loc"]), message=str(error["msg"]))
+        FieldError(
+            where=".".join(str(part) for part in error["loc"]),
+            message="there is no such field" if error["type"] == "extra_forbidden" else str(error["msg"]),
+        )
         for error in found[:SHOWN_ERRORS]
     ]
     first = fields[0]

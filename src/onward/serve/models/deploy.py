@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Protocol
 
 import structlog
 
-from onward.errors import ConflictError, OnwardError, StoreError
+from onward.errors import ConflictError, OnwardError, StoreError, unknown
 from onward.serve.api.problems import ApiError
 from onward.serve.lists.requests import Answer, Request
 from onward.serve.store.protocol import FUTURE_LIMIT, Deployment, EventStore, Worker
@@ -143,8 +143,9 @@ class Deployer:
         Raises ApiError: 404 for a name that isn't there, 409 while another switch is under way, 422 when a worker
         refused the model.
         """
-        if name not in self.models.names():
-            raise ApiError(404, "no_such_model", f"there is no model '{name}' here")
+        names = self.models.names()
+        if name not in names:
+            raise ApiError(404, "no_such_model", unknown("model", name, names))
         before = self._store.deployment()
         if before.active == name and before.target is None:
             return before
