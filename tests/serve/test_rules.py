@@ -213,7 +213,7 @@ def test_many_rules_are_forgotten_and_made_again(engine: Engine) -> None:
     first = items(ask(engine, where="price < 20"))
     for n in range(1_100):
         engine.passing(Rules(where=f"price < {n}"))
-    assert len(engine._book._plans) <= 1_024
+    assert len(engine._now.book._plans) <= 1_024
     assert items(ask(engine, where="price < 20")) == first
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -31,6 +32,8 @@ class TrainedRun(Payload):
     """Epoch whose weights were kept; null for a model fitted in one call."""
     validation: dict[str, float]
     """Metrics on the validation part; empty when there is none."""
+    features: list[str] = []
+    """What was decided about each column that is read beside item ids, in sentences."""
 
 
 def train(
@@ -54,6 +57,14 @@ def train(
         list[str] | None,
         Parameter(name="--set", help="One setting, KEY=VALUE: train.epochs=20, model.width=128...", negative=""),
     ] = None,
+    features: Annotated[
+        str | None,
+        Parameter(
+            help="Columns to read beside item ids: all, none, or names, owners (events, items, users) and kinds, "
+            "with commas. [default: none]"
+        ),
+    ] = None,
+    without: Annotated[str | None, Parameter(help="Columns to leave out of these, named in the same ways.")] = None,
     resume: Annotated[bool, Parameter(help="Go on with the training in the run folder.", negative="")] = False,
     overwrite: Annotated[bool, Parameter(help="Replace a run that is there.", negative="")] = False,
     as_json: Json = False,
@@ -84,7 +95,7 @@ def train(
             seed=seed,
             config=config,
             like=like,
-            settings=settings or (),
+            settings=[*_features(features, without), *(settings or ())],
             resume=resume,
             overwrite=overwrite,
         )
@@ -100,6 +111,8 @@ def train(
             f"trained [bold]{done.config.model['name']}[/] in {done.seconds:.1f} s{kept}; "
             f"{done.parameters:,} parameters"
         )
+        for said in done.features:
+            text.print(f"feature: {said}", highlight=False, markup=False)
         shown = [name for name in ("ndcg@10", "hr@10", "mse", "f1") if name in done.validation]
         if shown:
             split = done.config.split
@@ -117,5 +130,18 @@ def train(
         parameters=done.parameters,
         best_epoch=done.best_epoch,
         validation=done.validation,
+        features=done.features,
     )
     emit(payload, as_json, render)
+
+
+def _features(features: str | None, without: str | None) -> list[str]:
+    """The settings that the two options stand for."""
+    settings = []
+    if features is not None:
+        settings.append(f"model.features={features if features in ('all', 'none') else _words(features)}")
+    return settings if without is None else [*settings, f"model.without={_words(without)}"]
+
+
+def _words(text: str) -> str:
+    return json.dumps([word.strip() for word in text.split(",") if word.strip()], ensure_ascii=False)

@@ -216,9 +216,9 @@ class SequenceModel(nn.Module, Recommender):
         return self.featured is not None and self.featured.asks and self.interest_head is None
 
     @property
-    def timed(self) -> bool:
-        """Whether states depend on the times of events, be it by a feature."""
-        return self.traits.timed or (self.features is not None and self.features.reads_times)
+    def reads_more(self) -> bool:
+        """Whether its encoder reads more of an event than the item: times, or features."""
+        return self.traits.timed or (self.features is not None and self.features.events is not None)
 
     def train(self, mode: bool = True) -> Self:
         """Switch between training and answering; weights that change make kept tables stale."""
@@ -459,6 +459,10 @@ class SequenceModel(nn.Module, Recommender):
         if self.featured is not None:
             self.featured.keep(None)
         return super().load_state_dict(*args, **kwargs)
+
+    def knows(self, histories: Histories) -> Bools:
+        """(B,) bool: histories that the model answers itself; popularity answers the others."""
+        return self._known(histories)
 
     def _known(self, histories: Histories) -> Bools:
         """Where features make item vectors, any item says something; who asks, and when, does even before the first."""

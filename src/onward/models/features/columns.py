@@ -279,6 +279,8 @@ class VectorColumn(ColumnBase):
 
     def read(self, values: pl.Series) -> Read:
         """(n, Q) float32; a missing one is zero but for its flag."""
+        if not self.encoder and isinstance(values.dtype, pl.List):  # one of another width says nothing
+            values = pl.select(pl.when(values.list.len() == len(self.mean)).then(values)).to_series()
         missing = values.is_null().to_numpy()
         vectors = np.zeros((len(values), len(self.mean) + 1), dtype=np.float32)
         vectors[missing, -1] = 1.0

@@ -51,11 +51,6 @@ class FeatureLayer(nn.Module):
         self.start = nn.Parameter(torch.zeros(width)) if self.request is not None else None
         self.item_inputs: Inputs | None = None
 
-    @property
-    def reads_times(self) -> bool:
-        """Whether the encoder's states depend on the times of events."""
-        return self.events is not None and any(_is_time(column) for column in self.events.columns)
-
     # items
 
     def read_items(self, frame: pl.DataFrame) -> Inputs:
@@ -142,10 +137,6 @@ def times_before(batch: Batch) -> Tensor:
     before = torch.roll(batch.times, 1)
     before[batch.lengths.cumsum(0) - batch.lengths] = MISSING_TIME
     return before
-
-
-def _is_time(column: Column) -> bool:
-    return isinstance(column, TimeColumn) and column.elapsed
 
 
 def _times_of(column: TimeColumn, batch: Batch, size: int) -> Tensor:

@@ -123,7 +123,7 @@ def _request(service: Service, body: RecommendationIn, where: str) -> Request:
             for one in body.history
         )
     user = user_of(body.user, body.session)
-    return Request(user, history, body.k, microseconds(body.at), body.rules, body.reasons)
+    return Request(user, history, body.k, microseconds(body.at), body.rules, body.reasons, body.context)
 
 
 def _list(made: Recommended) -> dict[str, Any]:

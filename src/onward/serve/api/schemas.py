@@ -138,6 +138,8 @@ class RecommendationIn(Wire):
     """Further rules, beside the server's own."""
     reasons: bool = Field(False, strict=True)
     """Whether to say which events moved each item's score most."""
+    context: dict[Id, JsonValue] = Field({}, max_length=MAX_FEATURES)
+    """Feature -> value: what is known of the user and of this request (device, place), for a model that reads it."""
 
 
 class RecommendationsIn(Wire):

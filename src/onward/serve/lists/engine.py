@@ -26,6 +26,7 @@ from onward.serve.lists.reasons import explain
 from onward.serve.lists.requests import Answer, HistoryItem, Ranked, Reason, Request, Rules
 from onward.serve.lists.retrieval import Indexed
 from onward.serve.lists.rules import Plan, RuleBook
+from onward.serve.lists.scoring import Scorer
 from onward.serve.lists.similar import similar_items
 from onward.serve.models.folder import LoadedModel
 from onward.serve.settings import ServeConfig
@@ -48,6 +49,15 @@ class ItemFacts:
     deleted: bool
 
 
+@dataclass(frozen=True)
+class _State:
+    """What holds for one state of the catalog: the rules, the scorer of its items, and (S + 1,) the order of ties."""
+
+    book: RuleBook
+    scorer: Scorer
+    tie_rank: NDArray[np.int32]
+
+
 class Engine:
     """Answers requests by one model; its methods may be called from any thread.
 
@@ -67,34 +77,38 @@ class Engine:
         self.model, self.generation = model, 0
         self._scorer, self._store, self._settings = model.scorer, store, settings
         self._lock, self._refused = threading.Lock(), -1
-        self._book = self._rule_book(LiveCatalog(bundle.catalog).updated(*store.items_changed(0)))
-        self._keys = KeyIndex(store, self._book.catalog)
+        self._now = self._state(LiveCatalog(bundle.catalog).updated(*store.items_changed(0)))
+        self._keys = KeyIndex(store, self._now.book.catalog)
         self._reader = HistoryReader(bundle, store, self._keys, settings.limits.history)
         self._popularity = Popularity(bundle.model.items, store, self._keys, settings.fallback)
 
-    def _rule_book(self, catalog: LiveCatalog) -> RuleBook:
+    def _state(self, catalog: LiveCatalog) -> _State:
         bundle = self.model.bundle
-        return RuleBook(catalog, bundle.model.items.candidates, self._settings.rules, bundle.manifest.seen)
+        scorer, ties = self.model.scorer, bundle.model.items.tie_rank
+        if self.model.index is None and scorer.makes_items and catalog.added():
+            scorer = scorer.with_items(catalog.frame[catalog.n_model :])
+            ties = np.append(ties, np.arange(len(ties), len(scorer.trained), dtype=ties.dtype))
+        return _State(RuleBook(catalog, scorer.trained, self._settings.rules, bundle.manifest.seen), scorer, ties)
 
     @property
     def catalog(self) -> LiveCatalog:
         """The catalog as it is now."""
-        return self._current().catalog
+        return self._current().book.catalog
 
-    def _current(self) -> RuleBook:
-        """The rules over the newest catalog."""
-        if self._store.items_version() not in (self._book.catalog.version, self._refused):
+    def _current(self) -> _State:
+        """What holds over the newest catalog."""
+        if self._store.items_version() not in (self._now.book.catalog.version, self._refused):
             with self._lock:
                 self._update()
-        return self._book
+        return self._now
 
     def _update(self) -> None:
-        before = self._book.catalog
+        before = self._now.book.catalog
         catalog = before.updated(*self._store.items_changed(before.version))
         if catalog.version == before.version:
             return
         try:
-            self._book = self._rule_book(catalog)
+            self._now = self._state(catalog)
         except ConfigError as error:  # the feature of a rule is gone from every item: better old items than none
             self._refused = catalog.version
             log.error("the server's rules don't fit the changed catalog", problem=error.message)
@@ -105,7 +119,7 @@ class Engine:
 
     def passing(self, rules: Rules | None) -> int:
         """Items that pass rules, the server's among them."""
-        return int(self._current().plan(rules).allowed.sum())
+        return int(self._current().book.plan(rules).allowed.sum())
 
     def recommend(self, requests: Sequence[Request]) -> list[Answer]:
         """The lists of a batch, in order.
@@ -114,14 +128,15 @@ class Engine:
         """
         started = perf_counter()
         keep_to_threads()
-        book = self._current()
+        now = self._current()
+        book = now.book
         plans = [book.plan(request.rules) for request in requests]
         given = self._reader.read(requests, book.catalog)
         seen = [self._seen(*one) for one in zip(requests, given, plans, strict=True)]
         histories, unknown = self._reader.histories(given)
         read = perf_counter()
-        known = self._scorer.known(histories)
-        candidates = self._candidates(histories, known, plans, seen)
+        known = now.scorer.known(histories)
+        candidates = self._candidates(now, histories, known, plans, seen)
         modelled = perf_counter()
         rows = np.where(known, np.cumsum(known) - 1, -1).tolist()
         lengths = [request.k for request in requests]
@@ -152,7 +167,12 @@ class Engine:
         return self._reader.seen(request, given, plan.since(given.at), plan.seen_actions)
 
     def _candidates(
-        self, histories: Histories, known: NDArray[np.bool_], plans: list[Plan], seen: list[NDArray[np.int32]]
+        self,
+        now: _State,
+        histories: Histories,
+        known: NDArray[np.bool_],
+        plans: list[Plan],
+        seen: list[NDArray[np.int32]],
     ) -> Candidates | None:
         if not known.all():
             histories = histories.select(known)
@@ -160,10 +180,9 @@ class Engine:
             seen = [items for items, one in zip(seen, known, strict=True) if one]
         if not plans:
             return None
-        tie_rank = self.model.bundle.model.items.tie_rank
         if self.model.index is None:
-            return Exact(self._scorer.scores(histories), plans, seen, tie_rank)
-        return Indexed(self.model.index, self._scorer, self._scorer.states(histories), plans, seen, tie_rank)
+            return Exact(now.scorer.scores(histories), plans, seen, now.tie_rank)
+        return Indexed(self.model.index, now.scorer, now.scorer.states(histories), plans, seen, now.tie_rank)
 
     def _reasons(
         self,
@@ -205,13 +224,12 @@ class Engine:
         Raises ConfigError for an item that no catalog has.
         """
         keep_to_threads()
-        book = self._current()
+        now = self._current()
+        book = now.book
         index = book.catalog.index(item)
         if index == 0:
             raise ConfigError(f"there is no item '{item}' in the catalog")
-        found = similar_items(
-            self._scorer, index, k, ~book.own.unwanted.numpy(), self.model.bundle.model.items.tie_rank
-        )
+        found = similar_items(now.scorer, index, k, ~book.own.unwanted.numpy(), now.tie_rank)
         return _ranked(Chosen(*found), book.catalog, {})
 
     def item(self, item: str) -> ItemFacts | None:

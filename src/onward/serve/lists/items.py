@@ -82,7 +82,7 @@ class LiveCatalog:
         return str(title) if title is not None else record.id
 
     @property
-    def title_column(self) -> str | None:
+    def titlejson_column(self) -> str | None:
         """The column that people read, where there is one."""
         return next((name for name in TITLE_COLUMNS if name in self.frame.columns), None)
 
@@ -112,7 +112,8 @@ class LiveCatalog:
         records = [self._records[index] for index in changed]
         names = dict.fromkeys([*base.columns[1:], *(name for record in records for name in record.features)])
         columns = {
-            name: _column([record.features.get(name) for record in records], base.schema.get(name)) for name in names
+            name: json_column([record.features.get(name) for record in records], base.schema.get(name))
+            for name in names
         }
         over = pl.DataFrame({_ROW: changed, "item": [record.id for record in records], **columns})
         rows = base.with_columns((pl.int_range(pl.len()) + 1).alias(_ROW))
@@ -120,7 +121,7 @@ class LiveCatalog:
         return pl.concat([kept, over], how="diagonal_relaxed").sort(_ROW).drop(_ROW)
 
 
-def _column(values: Sequence[JsonValue], dtype: pl.DataType | None) -> pl.Series:
+def json_column(values: Sequence[JsonValue], dtype: pl.DataType | None) -> pl.Series:
     """JSON values as a column of the catalog's type, or of what most of them are; what doesn't fit is missing."""
     if dtype is None:
         dtype = _type_of([value for value in values if value is not None])

@@ -8,17 +8,19 @@ model that learned from values.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import time_ns
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import JsonValue
 
 from onward.bundle import Bundle
 from onward.data.sequences import Histories, Ints
 from onward.models.sequence import SequenceModel
 from onward.serve.lists.baskets import in_baskets, runs
+from onward.serve.lists.context import FeatureReader
 from onward.serve.lists.items import KeyIndex, LiveCatalog
 from onward.serve.lists.requests import Request
 from onward.serve.store.protocol import EventStore, StoredHistory
@@ -42,6 +44,7 @@ class Given:
         names: actions by key; of stored events perhaps not all of them yet.
         whole: whether these are all events of the user.
         at: microseconds UTC, as of when.
+        context: feature -> value of the request: of its user, and of the event to come.
     """
 
     items: NDArray[np.int32]
@@ -52,6 +55,7 @@ class Given:
     names: Sequence[str]
     whole: bool
     at: int
+    context: Mapping[str, JsonValue]
 
 
 class HistoryReader:
@@ -65,7 +69,8 @@ class HistoryReader:
         self._store, self._keys = store, keys
         self._names: list[str] = [""]
         data, model = bundle.manifest.data, bundle.model
-        self._timed = model.traits.timed and data.time_min is not None
+        self._features = FeatureReader(model)
+        self._timed = (model.traits.timed or self._features.timed) and data.time_min is not None
         self._told = bundle.manifest.split.request_time == "target"
         self._valued = model.value_range is not None
         self._grouped, self._baskets, self._duplicates = data.grouped, data.baskets, data.duplicates
@@ -110,7 +115,7 @@ class HistoryReader:
             limit = min(self._most, DEEPER * limit)
             return self._stored(request, self._store.history(request.user or "", limit, request.at), limit, now)
         at = now if request.at is None else request.at
-        return Given(items, times, values, groups, actions, self._names, whole, at)
+        return Given(items, times, values, groups, actions, self._names, whole, at, request.context)
 
     def _typed(self, request: Request, catalog: LiveCatalog, now: int) -> Given:
         """The history that comes with a request. Times count where every event has one; so do groups of one time."""
@@ -125,7 +130,7 @@ class HistoryReader:
             items, times, actions = items[order], times[order], actions[order]
         groups = (runs(times) if len(times) else np.arange(len(items))) if self._grouped else _NO_INTS
         at = now if request.at is None else request.at
-        return Given(items, times, _NO_VALUES, groups, actions, names, True, at)
+        return Given(items, times, _NO_VALUES, groups, actions, names, True, at, request.context)
 
     def _readable(self, items: NDArray[np.int32]) -> NDArray[np.bool_]:
         """(n,) bool: items that the model's catalog has."""
@@ -150,9 +155,14 @@ class HistoryReader:
             kept &= np.isin(given.actions, self._action_keys(given, actions))
         return given.items[kept]
 
+    def _know_actions(self, given: Sequence[Given]) -> None:
+        """Read the names of stored actions where there are new ones."""
+        for one in given:
+            if one.names is self._names and one.actions.max(initial=0) >= len(self._names):
+                self._names[:] = self._store.action_names()
+
     def _action_keys(self, given: Given, actions: Sequence[str]) -> list[int]:
-        if given.names is self._names and given.actions.max(initial=0) >= len(self._names):
-            self._names[:] = self._store.action_names()
+        self._know_actions([given])
         return [key for key, name in enumerate(given.names) if key and name in actions]
 
     def histories(self, given: Sequence[Given]) -> tuple[Histories, Ints]:
@@ -165,17 +175,33 @@ class HistoryReader:
         at = np.array([one.at for one in given], dtype=np.int64) if self._timed and self._told else None
         known = self._readable(items)
         if known.all():
-            return Histories(columns, starts, ends, self._n_items, at), np.zeros(len(given), dtype=np.int64)
+            return self._made(columns, starts, ends, at, given), np.zeros(len(given), dtype=np.int64)
         before = np.concatenate([[0], np.cumsum(known)])
         columns = {name: column[known] for name, column in columns.items()}
         unknown = (ends - starts) - (before[ends] - before[starts])
-        return Histories(columns, before[starts], before[ends], self._n_items, at), unknown
+        return self._made(columns, before[starts], before[ends], at, given), unknown
+
+    def _made(
+        self,
+        columns: dict[str, NDArray[np.generic]],
+        starts: Ints,
+        ends: Ints,
+        at: Ints | None,
+        given: Sequence[Given],
+    ) -> Histories:
+        about = self._features.of_requests([one.context for one in given])
+        return Histories(columns, starts, ends, self._n_items, at, self._features.inputs, (), about)
 
     def _columns(self, given: Sequence[Given]) -> dict[str, NDArray[np.generic]]:
         """The columns beside the items that this model reads."""
         columns: dict[str, NDArray[np.generic]] = {}
         if self._timed:
             columns["time"] = np.concatenate([_or(one.times, len(one.items), one.at) for one in given])
+        if self._features.inputs:
+            if "action" in self._features.inputs:
+                self._know_actions(given)
+            read = [self._features.of_events(one.actions, one.names, one.values, len(one.items)) for one in given]
+            columns |= {name: np.concatenate([one[name] for one in read]) for name in self._features.inputs}
         if self._valued:
             columns["value"] = np.concatenate([_or(one.values, len(one.items), np.nan) for one in given])
         if self._grouped:

@@ -55,6 +55,8 @@ def why_not(bundle: Bundle) -> str | None:
         return f"'{name}' answers at a mask that it puts after the history"
     if not isinstance(model.input, ItemVectors):
         return f"this '{name}' reads items one-hot"
+    if model.features is not None and model.features.events is not None:
+        return f"this '{name}' reads features of events beside the items"
     if model.value_range is not None:
         return f"this '{name}' reads the values of events beside the items"
     if bundle.manifest.data.grouped:
@@ -167,8 +169,7 @@ class OnnxEncoder:
         if inputs != ["vectors", "lengths"] or len(self._session.get_outputs()) != 1:
             raise FormatError(f"encoder.onnx reads {inputs}, not ['vectors', 'lengths']", "export it again")
         self._model = model
-        assert isinstance(model.input, ItemVectors)
-        self._table: NDArray[np.float32] = model.input.weight.detach().numpy()
+        self._table: NDArray[np.float32] = model.input_table().detach().numpy()
         self._max_length = model.config.max_length
 
     def states(self, histories: Histories) -> NDArray[np.float32]:
@@ -197,7 +198,7 @@ class OnnxEncoder:
             lengths = rng.integers(1, min(steps, self._max_length) + 1, rows)
             lists = [rng.integers(1, self._model.items.n + 1, length).tolist() for length in lengths]
             histories = Histories.from_lists(lists, self._model.items.n)
-            wanted, found = self._model.last_states(histories).numpy(), self.states(histories)
+            wanted, found = self._model.encoded(histories).numpy(), self.states(histories)
             error = np.abs(found - wanted).max() / np.abs(wanted).max()
             if found.shape != wanted.shape or not error <= TOLERANCE:
                 raise FormatError(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from onward.config import Config
 
@@ -71,6 +72,7 @@ class Request:
         at: as of when, microseconds UTC: stored events at or after it are left out. None: now.
         rules: further rules, beside the server's.
         reasons: whether to say which events moved each item's score most.
+        context: feature -> value, of the user and of the event to come, for a model that reads them.
     """
 
     user: str | None = None
@@ -79,6 +81,7 @@ class Request:
     at: int | None = None
     rules: Rules | None = None
     reasons: bool = False
+    context: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
 class Reason(NamedTuple):

@@ -87,15 +87,16 @@ class RuleBook:
 
     Args:
         catalog: one state; another one needs a book of its own.
-        trained: (V + 1,) bool, items seen in training.
+        scored: (S + 1,) bool, items that the model may choose: those seen in training, and after them those of the
+            catalog that it knows by their features.
         own: the server's rules.
         seen: what the bundle says of seen items.
 
     Raises ConfigError for rules of the server that don't fit the catalog.
     """
 
-    def __init__(self, catalog: LiveCatalog, trained: Bools, own: Rules, seen: Seen) -> None:
-        self.catalog, self._trained, self._own, self._seen = catalog, trained, own, seen
+    def __init__(self, catalog: LiveCatalog, scored: Bools, own: Rules, seen: Seen) -> None:
+        self.catalog, self._scored, self._own, self._seen = catalog, scored, own, seen
         self._caps: dict[str, tuple[Ints, Ints]] = {}
         self._where: dict[str, Bools] = {}
         self._plans: dict[object, Plan] = {}
@@ -118,11 +119,10 @@ class RuleBook:
     def _make(self, rules: Rules | None) -> Plan:
         own, asked = self._own, rules or Rules()
         allowed = self._base if rules is None else self._base & self._passing(rules)
-        n_model = self.catalog.n_model
         boosts: dict[int, float] = {}
         for item, amount in (*own.boost.items(), *asked.boost.items()):
             index = self.catalog.index(item)
-            if 0 < index <= n_model:
+            if 0 < index < len(self._scored):
                 boosts[index] = boosts.get(index, 0.0) + amount
         limits = dict(own.at_most)
         for name, limit in asked.at_most.items():
@@ -130,7 +130,7 @@ class RuleBook:
         pins = [self.catalog.index(item) for item in asked.pinned or own.pinned]
         return Plan(
             allowed=allowed,
-            unwanted=torch.from_numpy(~(allowed[: n_model + 1] & self._trained)),
+            unwanted=torch.from_numpy(~(allowed[: len(self._scored)] & self._scored)),
             seen=asked.seen or own.seen or self._seen,
             seen_days=asked.seen_days or own.seen_days,
             seen_actions=asked.seen_actions or own.seen_actions,

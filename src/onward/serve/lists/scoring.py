@@ -6,11 +6,14 @@ Legend: B requests, V items, D width.
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from time import process_time
 
 import numpy as np
+import polars as pl
+import structlog
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -20,7 +23,7 @@ from onward.bundle import ENCODER, Bundle
 from onward.data.sequences import Histories, Ints
 from onward.errors import MissingExtraError
 from onward.models.base import Bools
-from onward.models.sequence import ItemVectors, SequenceModel
+from onward.models.sequence import SequenceModel
 from onward.serve.lists.onnx import OnnxEncoder
 from onward.serve.lists.remembered import RememberedStates
 
@@ -28,6 +31,7 @@ PROBE = ((1, 50), (8, 50))
 """(rows, steps) on which torch and ONNX Runtime are compared."""
 PROBE_RUNS = 20
 TYPICAL_EVENTS = 50
+log = structlog.get_logger("onward.serve")
 
 
 @dataclass(frozen=True)
@@ -60,17 +64,15 @@ class Scorer:
         self._remembered: RememberedStates | None = None
         self.table, self.bias = torch.zeros(0), torch.zeros(0)
         if isinstance(self.model, SequenceModel):
-            table = self.model.input if self.model.output is None else self.model.output
-            assert isinstance(table, ItemVectors)
-            self.table = table.weight.detach()
-            self.bias = self.model.output_bias.detach()
+            table, bias = self.model.output_table()
+            self.table, self.bias = table.detach(), bias.detach()
             self._choose(bundle, self.model, onnx)
-            if not (self.model.traits.timed or self.model.value_range or bundle.manifest.data.grouped):
+            if not (self.model.reads_more or self.model.value_range or bundle.manifest.data.grouped):
                 config = self.model.config
                 self._remembered = RememberedStates(self._encode, config.max_length, config.width)
 
     def _choose(self, bundle: Bundle, model: SequenceModel, onnx: bool) -> None:
-        by_torch = _measure(model.last_states, model)
+        by_torch = _measure(model.encoded, model)
         self.speed = Speed(by_torch[0], None)
         if not onnx or not (bundle.path / ENCODER).is_file():
             return
@@ -94,8 +96,32 @@ class Scorer:
         """Whether scores are products of states and item vectors; not where items of the history are repeated."""
         return isinstance(self.model, SequenceModel) and self.model.repeat is None
 
+    @property
+    def makes_items(self) -> bool:
+        """Whether the model makes an item's vector from its features, be it one that it never saw."""
+        featured = self.model.featured if isinstance(self.model, SequenceModel) else None
+        return featured is not None and featured.makes_items
+
+    def with_items(self, frame: pl.DataFrame) -> Scorer:
+        """The same with further items behind the model's, known by their features alone; row r is index V + 1 + r."""
+        if not self.makes_items or not frame.height:
+            return self
+        assert isinstance(self.model, SequenceModel)
+        assert self.model.featured is not None
+        vectors, biases = self.model.featured.new_items(frame)
+        wider = copy(self)
+        wider.table, wider.bias = torch.cat([self.table, vectors]), torch.cat([self.bias, biases])
+        wider.trained = np.append(self.trained, np.ones(frame.height, dtype=np.bool_))
+        wider.__dict__.pop("_norms", None)
+        unknown = self.model.featured.layer.unknown_values(frame)
+        if unknown:
+            log.info("values of new items that training didn't have", model=self.model.name, **unknown)
+        return wider
+
     def known(self, histories: Histories) -> Bools:
         """(B,) bool: histories with an item that was seen in training; of the others the model knows nothing."""
+        if isinstance(self.model, SequenceModel) and self.model.featured is not None:
+            return self.model.knows(histories)
         if len(histories) == 1:  # a lone request feels every array that is made
             items = histories.item[histories.start[0] : histories.end[0]]
             return np.array([self.trained[items].any()])
@@ -115,13 +141,15 @@ class Scorer:
 
     def states(self, histories: Histories) -> Tensor:
         """(B, D) float32 states of known histories, of a model that has them; those asked for lately are remembered."""
-        return self._encode(histories) if self._remembered is None else self._remembered.states(histories)
+        found = self._encode(histories) if self._remembered is None else self._remembered.states(histories)
+        assert isinstance(self.model, SequenceModel)
+        return self.model.asked_by(found, histories)
 
     def _encode(self, histories: Histories) -> Tensor:
         if self._encoder is not None:
             return torch.from_numpy(self._encoder.states(histories))
         assert isinstance(self.model, SequenceModel)
-        return self.model.last_states(histories)
+        return self.model.encoded(histories)
 
     def of_states(self, states: Tensor) -> Tensor:
         """(B, V + 1) float32 scores of states."""
@@ -137,7 +165,7 @@ class Scorer:
         """(B, n) float32 scores of some items, (n,) indices, after known histories."""
         chosen = torch.from_numpy(items)
         if self.has_states:
-            found = F.linear(self._encode(histories), self.table[chosen], self.bias[chosen])
+            found = F.linear(self.states(histories), self.table[chosen], self.bias[chosen])
         else:
             found = self.model.score_histories(histories)[:, chosen]
         return found.numpy()

@@ -1,0 +1,103 @@
+"""A model that reads features, behind the engine: new items, what comes with a request, actions of past events."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from onward.data.dataset import Dataset
+from onward.data.prepare import prepare
+from onward.recommend import recommend
+from onward.serve.lists.engine import Engine, HistoryItem, Request
+from onward.serve.models.folder import load_model
+from onward.serve.settings import ServeConfig
+from onward.serve.store.protocol import EventStore, ItemRecord, open_store
+from onward.train.run import train
+
+COLORS = 4
+ITEMS = 24
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Each user stays with items of one color; users' towns say which."""
+    random = np.random.default_rng(0)
+    rows = []
+    for user in range(160):
+        color = user % COLORS
+        for step in range(8):
+            item = COLORS * int(random.integers(ITEMS // COLORS)) + color
+            rows.append((f"u{user}", f"i{item}", 1_600_000_000 + 4000 * user + 3600 * step, ["view", "buy"][step % 2]))
+    log = pl.DataFrame(rows, schema=["user", "item", "time", "action"], orient="row")
+    items = pl.DataFrame({"item": [f"i{n}" for n in range(ITEMS)], "color": [f"c{n % COLORS}" for n in range(ITEMS)]})
+    users = pl.DataFrame({"user": [f"u{n}" for n in range(160)], "town": [f"t{n % COLORS}" for n in range(160)]})
+    return prepare(log, tmp_path_factory.mktemp("features") / "data", items=items, users=users)
+
+
+def _run(dataset: Dataset, folder: Path, features: str) -> Path:
+    settings = ["train.epochs=12", "model.width=16", "train.learning_rate=0.02", f"model.features={features}"]
+    return train(dataset, "gru", folder, protocol="last", settings=settings, progress=False).folder
+
+
+@pytest.fixture(scope="module")
+def run(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _run(dataset, tmp_path_factory.mktemp("features") / "run", "all")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> EventStore:
+    return open_store(str(tmp_path / "store.db"))
+
+
+def _engine(run: Path, store: EventStore) -> Engine:
+    settings = ServeConfig()
+    return Engine(load_model("features", run / "model", settings), store, settings)
+
+
+def test_items_added_now_are_in_the_next_list_where_they_suit(run: Path, store: EventStore) -> None:
+    engine = _engine(run, store)
+    histories = [tuple(HistoryItem(f"i{n}") for n in (color, color + 4, color + 8)) for color in (1, 2)]
+    asked = [Request(history=history, k=2 * ITEMS) for history in histories]
+
+    def lists() -> list[list[str]]:
+        return [[one.item for one in answer.items] for answer in engine.recommend(asked)]
+
+    assert not {"one", "two"} & {item for listed in lists() for item in listed}
+    # a color that training never had is unknown, which is no reason to fail
+    store.put_items(
+        [ItemRecord("one", {"color": "c1"}), ItemRecord("two", {"color": "c2"}), ItemRecord("x", {"color": "?"})]
+    )
+    ones, twos = lists()
+    assert ones.index("one") < ones.index("two")
+    assert twos.index("two") < twos.index("one")
+    assert "x" in ones
+    assert engine.similar("one", 3)
+    store.delete_items(["one"])
+    assert "one" not in lists()[0]
+
+
+def test_who_asks_decides_where_there_is_no_history(run: Path, store: EventStore) -> None:
+    engine = _engine(run, store)
+    for number in range(COLORS):
+        answer = engine.recommend([Request(history=(), k=3, context={"town": f"t{number}"})])[0]
+        assert answer.fallback is None
+        assert int(answer.items[0].item[1:]) % COLORS == number
+
+
+def test_the_server_answers_as_offline(dataset: Dataset, tmp_path: Path, store: EventStore) -> None:
+    run = _run(dataset, tmp_path / "run", '["items", "action"]')
+    engine = _engine(run, store)
+    rows = dataset.histories.columns["action"][:8]
+    actions = [dataset.manifest.actions[code] for code in rows]
+    items = [dataset.catalog.id(index) for index in dataset.histories.item[:8].tolist()]
+    user = dataset.users["user"][0]
+    history = tuple(HistoryItem(item, action=action) for item, action in zip(items, actions, strict=True))
+    answer = engine.recommend([Request(history=history, k=5)])[0]
+    offline = recommend(run, user=user, k=5, dataset=dataset)
+    assert [one.item for one in answer.items] == [one.item for one in offline.items]
+    np.testing.assert_allclose([one.score for one in answer.items], [one.score for one in offline.items], rtol=1e-4)
+    other = engine.recommend([Request(history=tuple(HistoryItem(item) for item in items), k=5)])[0]
+    assert [one.score for one in other.items] != [one.score for one in answer.items]
