@@ -96,9 +96,8 @@ class InterestHead(nn.Module):
             return None
         # a missing value counts as the middle of the range
         scaled_N = (self.scale(batch.values) - 0.5).nan_to_num(0.0)
-        return scaled_N[:, None] * self.value_input + self._beyond(batch)[:, None] * self.valued(
-            batch.items, batch.bags
-        )
+        valued_ND: Tensor = self.valued(batch.items, batch.bags)
+        return scaled_N[:, None] * self.value_input + self._beyond(batch)[:, None] * valued_ND
 
     def told(self, batch: Batch, places: Tensor | None) -> Told:
         """What each row's values say after some steps, (S,) int64, or after every step."""
