@@ -19,12 +19,13 @@ from onward.data.targets import with_action_weights
 from onward.errors import ConfigError, FormatError
 from onward.evaluate.validate import validation_metrics
 from onward.files import atomic_folder, check_target
-from onward.models.base import Recommender, build, make_items
+from onward.models.base import build, make_items
 from onward.models.registry import model_class
 from onward.models.sequence import SequenceModel
 from onward.preferences import apply_threads, preferences
 from onward.train.augmentation import check_augmentation
 from onward.train.display import Display
+from onward.train.features import fit_features
 from onward.train.loop import train_model
 from onward.train.tracking import Tracker
 
@@ -46,6 +47,8 @@ class Trained:
     """Epoch whose weights were kept; None for a model fitted in one call."""
     validation: dict[str, float]
     """Metrics on the validation part; empty when there is none."""
+    features: list[str]
+    """What was decided about each column that is read beside item ids, in sentences."""
 
 
 def train(
@@ -179,13 +182,18 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _run(folder: Path, data: Dataset, config: RunConfig, resume: bool, overwrite: bool, shown: bool) -> Trained:
     divided = split(data.histories, config.split, data.manifest.actions)
-    training = _training(data, divided, config)
+    histories, said = data.histories, list[str]()
+    training = _training(histories, divided, data, config)
     settings = {key: value for key, value in config.model.items() if key != "name"}
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)  # initial weights
         catalog, kinds = data.catalog, data.manifest.item_features
         items = make_items(training, catalog.tie_rank, catalog.frame, kinds)
         model = build(model_class(str(config.model["name"])), settings, items)
+        if isinstance(model, SequenceModel):
+            columns, said, histories = fit_features(data, training, model.config, divided.config.request_time)
+            model.use_features(columns, data.catalog.frame)
+            training = _training(histories, divided, data, config)
     facts: dict[str, Any] = {"best_epoch": None}
     if isinstance(model, SequenceModel):
         model.start_training(training)
@@ -199,22 +207,31 @@ def _run(folder: Path, data: Dataset, config: RunConfig, resume: bool, overwrite
             (new / "config.toml").write_text(dump_toml(config), encoding="utf-8")
             (new / "checkpoints").mkdir()
     if isinstance(model, SequenceModel):
-        facts, metrics = _train(folder, data, divided, model, config, resume, shown)
+        facts, metrics = _train(folder, histories, training, data.manifest.seen, divided, model, config, resume, shown)
     else:
-        metrics = _validate(model, data, divided)
+        metrics = validation_metrics(model, histories, divided.valid, data.manifest.seen)
     facts["parameters"] = model.parameters_count
     _end(folder, facts, metrics, isinstance(model, SequenceModel))
+    facts |= {"features": said} if said else {}
     write_bundle(folder / "model", model, data.catalog, config, data.manifest, facts, overwrite=True)
-    return Trained(folder, config, facts["seconds"], facts["parameters"], facts["best_epoch"], metrics)
+    return Trained(folder, config, facts["seconds"], facts["parameters"], facts["best_epoch"], metrics, said)
 
 
-def _training(data: Dataset, divided: Split, config: RunConfig) -> Histories:
+def _training(histories: Histories, divided: Split, data: Dataset, config: RunConfig) -> Histories:
     """The training events, and what they weigh."""
-    return with_action_weights(divided.training(data.histories), data.manifest.actions, config.train.action_weights)
+    return with_action_weights(divided.training(histories), data.manifest.actions, config.train.action_weights)
 
 
 def _train(
-    folder: Path, data: Dataset, divided: Split, model: SequenceModel, config: RunConfig, resume: bool, shown: bool
+    folder: Path,
+    histories: Histories,
+    training: Histories,
+    seen: str,
+    divided: Split,
+    model: SequenceModel,
+    config: RunConfig,
+    resume: bool,
+    shown: bool,
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """Facts of the training, and the metrics of the validation that chose the weights."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -226,8 +243,8 @@ def _train(
     with Display(f"training {model.name}", shown) as display:
         progress = train_model(
             model,
-            _training(data, divided, config),
-            (lambda: _validate(model, data, divided)) if has_validation else None,
+            training,
+            (lambda: validation_metrics(model, histories, divided.valid, seen)) if has_validation else None,
             config.train,
             config.seed,
             folder,
@@ -237,10 +254,6 @@ def _train(
         )
     facts = {"seconds": progress.seconds, "best_epoch": progress.best_epoch, "steps": progress.step}
     return facts, progress.best_metrics
-
-
-def _validate(model: Recommender, data: Dataset, divided: Split) -> dict[str, float]:
-    return validation_metrics(model, data.histories, divided.valid, data.manifest.seen)
 
 
 def _end(folder: Path, facts: dict[str, Any], metrics: dict[str, float], resumed: bool) -> None:
