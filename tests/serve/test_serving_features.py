@@ -87,6 +87,16 @@ def test_who_asks_decides_where_there_is_no_history(run: Path, store: EventStore
         assert int(answer.items[0].item[1:]) % COLORS == number
 
 
+def test_reasons_of_a_request_that_brings_who_asks(run: Path, store: EventStore) -> None:
+    engine = _engine(run, store)
+    history = tuple(HistoryItem(item) for item in ("i1", "i5", "i9"))
+    told = [Request(history=history, k=2, context={"town": f"t{town}"}, reasons=True) for town in (1, 2)]
+    fitting, other = (answer.items[0] for answer in engine.recommend(told))
+    assert {reason.item for reason in fitting.reasons} <= {"i1", "i5", "i9"}
+    assert fitting.reasons
+    assert [one.effect for one in fitting.reasons] != [one.effect for one in other.reasons]
+
+
 def test_the_server_answers_as_offline(dataset: Dataset, tmp_path: Path, store: EventStore) -> None:
     run = _run(dataset, tmp_path / "run", '["items", "action"]')
     engine = _engine(run, store)

@@ -49,4 +49,5 @@ def _without(history: Histories, start: int, end: int, left_out: Ints) -> Histor
     ends = np.arange(1, len(left_out) + 1, dtype=np.int64) * rest.shape[1]
     columns = {name: column[rest.ravel()] for name, column in history.columns.items()}
     at = None if history.at is None else np.repeat(history.at, len(left_out))
-    return replace(history, columns=columns, start=ends - rest.shape[1], end=ends, at=at)
+    about = {name: np.repeat(value, len(left_out), axis=0) for name, value in history.about.items()}
+    return replace(history, columns=columns, start=ends - rest.shape[1], end=ends, at=at, about=about)

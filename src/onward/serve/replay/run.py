@@ -27,6 +27,7 @@ from onward.evaluate.options import KS
 from onward.evaluate.protocol import open_trained_dataset
 from onward.evaluate.ranking import Ranks, rank_targets
 from onward.models.base import Bools, top_k
+from onward.models.features.attach import histories_for
 from onward.payload import Payload
 from onward.serve.replay.sameness import Sameness, compare_lists
 from onward.serve.replay.talk import Conversation, Plan, Progress, Timeline, converse, make_plan
@@ -139,7 +140,7 @@ def replay(
 
 
 def _judge(bundle: Bundle, data: Dataset, plan: Plan, talk: Conversation) -> Replayed:
-    ranks, items, scores = _offline(bundle, data.histories, plan.part)
+    ranks, items, scores = _offline(bundle, histories_for(bundle.model, data), plan.part)
     online, online_scores, filled = _online(bundle, talk.lists)
     judged = compare_lists(items, scores, online, online_scores, filled)
     evaluated = request_metrics(ranks, KS)
