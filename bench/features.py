@@ -17,8 +17,8 @@ import polars as pl
 import torch
 
 from onward.config import SplitConfig
-from onward.data.batches import TrainingBatches
 from onward.data.dataset import Dataset, open_dataset
+from onward.data.epochs import TrainingBatches
 from onward.data.split import split
 from onward.models.base import build, make_items
 from onward.models.features.source import Offered, Source

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from onward.data import augment
 from onward.data.augment import Augmentation, AugmentedRows
-from onward.data.batches import TrainingBatches
+from onward.data.epochs import TrainingBatches
 from onward.data.sequences import Histories
 
 V = 40

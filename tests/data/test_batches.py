@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onward.data.batches import Batch, Steps, TrainingBatches
+from onward.data.batches import Batch, Steps
+from onward.data.epochs import TrainingBatches
 from onward.data.sequences import Histories
 
 HISTORIES = st.lists(st.lists(st.integers(1, 9), max_size=12), min_size=1, max_size=8)

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from onward.config import SplitConfig, TrainConfig
-from onward.data.batches import Steps, TrainingBatches
+from onward.data.batches import Steps
+from onward.data.epochs import TrainingBatches
 from onward.data.sequences import Histories
 from onward.data.split import split
 from onward.data.targets import with_action_weights, with_targets

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from onward.data.batches import Batch, Steps, TrainingBatches
+from onward.data.batches import Batch, Steps
+from onward.data.epochs import TrainingBatches
 from onward.data.sequences import Histories
 from onward.models.base import Items, build
 from onward.models.bert4rec import BERT4Rec

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from onward.data.augment import Augmentation
-from onward.data.batches import TrainingBatches
+from onward.data.epochs import TrainingBatches
 from onward.data.sequences import Histories
 from onward.errors import ConfigError
 from onward.models.base import Items, build

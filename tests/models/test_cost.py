@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from onward.data.batches import TrainingBatches
+from onward.data.epochs import TrainingBatches
 from onward.data.sequences import Histories
 from onward.models.base import Items, build
 from onward.models.cost import default_cost, encoder_flops, loss_flops, training_flops

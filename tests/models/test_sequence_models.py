@@ -105,7 +105,7 @@ def test_heads_must_divide_the_width() -> None:
 @pytest.mark.parametrize("name", NEURAL)
 @pytest.mark.parametrize("loss", ["cross_entropy", "sampled_softmax", "bce", "gbce", "bpr", "bpr_max", "mse"])
 def test_every_loss_has_a_gradient_for_every_weight(name: str, loss: str) -> None:
-    from onward.data.batches import TrainingBatches
+    from onward.data.epochs import TrainingBatches
 
     model = _model(name, loss=loss, output="separate", max_length=4)
     columns = {"item": np.array([1, 2, 3, 4, 5], np.int32), "value": np.array([1, 5, np.nan, 2, 3], np.float32)}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from onward.data.batches import TrainingBatches
+from onward.data.epochs import TrainingBatches
 from onward.data.sequences import Histories
 from onward.models.base import Items, build
 from onward.models.registry import model_class

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from onward.config import TrainConfig
-from onward.data.batches import TrainingBatches
+from onward.data.epochs import TrainingBatches
 from onward.data.sequences import Histories
 from onward.data.synthetic import as_histories, chain_events
 from onward.models.base import Items, build

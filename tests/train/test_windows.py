@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from onward.config import read_toml
-from onward.data.batches import TrainingBatches
+from onward.data.epochs import TrainingBatches
 from onward.data.prepare import prepare
 from onward.data.sequences import Histories
 from onward.data.synthetic import chain_events

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from onward.config import RunConfig, apply_settings, read_toml
-from onward.data.batches import TrainingBatches
 from onward.data.dataset import open_dataset
+from onward.data.epochs import TrainingBatches
 from onward.data.prepare import prepare
 from onward.data.sequences import Ints
 from onward.data.split import split

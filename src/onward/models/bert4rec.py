@@ -24,8 +24,9 @@ from onward.data.batches import Batch
 from onward.errors import ConfigError
 from onward.models.base import Traits
 from onward.models.noise import dropout, generator
+from onward.models.rows import Rows
 from onward.models.sasrec import SASRec, SASRecConfig
-from onward.models.sequence import Rows, SequenceConfig
+from onward.models.sequence import SequenceConfig
 
 
 class BERT4RecConfig(SASRecConfig):

@@ -29,8 +29,8 @@ from torch.nn import functional as F
 
 from onward.models.base import Traits
 from onward.models.noise import dropout
+from onward.models.rows import Rows
 from onward.models.sasrec import Block, SASRec, SASRecConfig, at_steps
-from onward.models.sequence import Rows
 
 
 class BSARecConfig(SASRecConfig):

@@ -16,7 +16,8 @@ from torch.nn import functional as F
 
 from onward.models.base import Traits
 from onward.models.noise import dropout
-from onward.models.sequence import Rows, SequenceConfig, SequenceModel
+from onward.models.rows import Rows
+from onward.models.sequence import SequenceConfig, SequenceModel
 
 
 class NextItNetConfig(SequenceConfig):

@@ -32,7 +32,8 @@ from onward.errors import ConfigError
 from onward.models.base import Traits
 from onward.models.features.times import time_buckets
 from onward.models.noise import dropout
-from onward.models.sequence import Rows, SequenceConfig, SequenceModel
+from onward.models.rows import Rows
+from onward.models.sequence import SequenceConfig, SequenceModel
 
 CHUNK_WEIGHTS = 4_000_000
 """Attention weights of one block held at once, about (16 MB of float32)."""

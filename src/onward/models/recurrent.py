@@ -24,7 +24,8 @@ from torch.nn import functional as F
 from onward.errors import ConfigError
 from onward.models.base import Traits
 from onward.models.noise import dropout
-from onward.models.sequence import Rows, SequenceConfig, SequenceModel
+from onward.models.rows import Rows
+from onward.models.sequence import SequenceConfig, SequenceModel
 
 MAX_ONEHOT_ITEMS = 20_000
 

@@ -23,7 +23,8 @@ from onward.data.batches import Batch
 from onward.errors import ConfigError
 from onward.models.base import Traits
 from onward.models.noise import dropout
-from onward.models.sequence import Rows, SequenceConfig, SequenceModel
+from onward.models.rows import Rows
+from onward.models.sequence import SequenceConfig, SequenceModel
 
 
 class SASRecConfig(SequenceConfig):

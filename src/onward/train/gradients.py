@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from onward.config import TrainConfig
-from onward.data.batches import TrainingBatches
+from onward.data.epochs import TrainingBatches
 from onward.data.sequences import Ints
 from onward.models import noise
 from onward.models.sequence import SequenceModel

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from onward.config import RequestTime, TrainConfig
-from onward.data.batches import TrainingBatches
+from onward.data.epochs import TrainingBatches
 from onward.data.sequences import Histories, Ints
 from onward.errors import ConfigError, TrainingError
 from onward.evaluate.interest import LOWER_IS_BETTER

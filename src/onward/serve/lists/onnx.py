@@ -24,8 +24,9 @@ from onward.data.sequences import Histories
 from onward.errors import ConfigError, FormatError, MissingExtraError
 from onward.models.lru import LRURec
 from onward.models.recurrent import RNN
+from onward.models.rows import Rows
 from onward.models.sasrec import SASRec
-from onward.models.sequence import ItemVectors, Rows, SequenceModel
+from onward.models.sequence import ItemVectors, SequenceModel
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
