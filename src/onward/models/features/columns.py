@@ -283,10 +283,13 @@ class VectorColumn(ColumnBase):
             values = pl.select(pl.when(values.list.len() == len(self.mean)).then(values)).to_series()
         missing = values.is_null().to_numpy()
         vectors = np.zeros((len(values), len(self.mean) + 1), dtype=np.float32)
-        vectors[missing, -1] = 1.0
         if not missing.all():
-            given = vectors_of(values.drop_nulls(), self.encoder)
+            given = vectors_of(values.drop_nulls(), self.encoder, refuse=False)
             vectors[~missing, :-1] = (given - np.array(self.mean, dtype=np.float32)) / np.float32(self.scale)
+            if self.encoder:  # a text that its encoder can't read is missing too
+                missing[~missing] = ~given.any(axis=1)
+        vectors[missing] = 0.0
+        vectors[missing, -1] = 1.0
         return vectors
 
     def expand(self, read: Tensor) -> Expanded:
@@ -339,12 +342,15 @@ def members(values: pl.Series) -> pl.Series:
     )
 
 
-def vectors_of(values: pl.Series, encoder: str) -> NDArray[np.float32]:
-    """(n, d) float32 of a column without nulls: lists of numbers, or texts with the encoder's name."""
+def vectors_of(values: pl.Series, encoder: str, refuse: bool = True) -> NDArray[np.float32]:
+    """(n, d) float32 of a column without nulls: lists of numbers, or texts with the encoder's name.
+
+    `refuse`: whether texts that the encoder mostly can't read are an error; else such a text is a row of zeros.
+    """
     if not encoder:
         flat = values.explode(empty_as_null=False, keep_nulls=False).cast(pl.Float32).to_numpy()
         return flat.reshape(len(values), -1)
     from onward.text.encoders import encode_texts
 
-    made: NDArray[np.float32] = encode_texts(values.cast(pl.String).to_list(), encoder)
+    made: NDArray[np.float32] = encode_texts(values.cast(pl.String).to_list(), encoder, refuse=refuse)
     return made
