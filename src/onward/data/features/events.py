@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from onward.data.times import Times
 from onward.errors import DataError
 
 
-class EventFeature:
+class EventFeature(ABC):
     """One feature column of the log.
 
     Attributes:
@@ -38,6 +39,7 @@ class EventFeature:
         """Name of its array among the columns."""
         return FEATURE + self.name
 
+    @abstractmethod
     def read(self, cells: pl.Series, place: Place, recbole: str | None) -> NDArray[Any]:
         """(n,) what stands for each cell until all are read.
 
@@ -47,9 +49,8 @@ class EventFeature:
         Raises:
             DataError: a cell that can't be read as this kind; names table, row and column.
         """
-        raise NotImplementedError
 
-    def finish(self) -> None:
+    def finish(self) -> None:  # noqa: B027 (most kinds have nothing to finish)
         """Called once after the last chunk.
 
         Raises:
