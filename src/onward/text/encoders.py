@@ -1,7 +1,7 @@
 """Text encoders by name: from texts to vectors, through the cache.
 
 - `minilm`: sentence embeddings of all-MiniLM-L6-v2 (extra `text`, which carries its weights). English.
-- `static`: distilled from it, a thousand times as fast (extra `text`). English.
+- `static`: distilled from it, a table of word vectors without a network to run (extra `text`). English.
 - `ngrams`: hashed character n-grams of any script; needs nothing.
 - a path (`./my-model`): a local sentence-transformers folder of any language.
 """
