@@ -12,7 +12,7 @@ import onward
 
 LAYERS = (
     {"errors", "config", "files", "payload", "client"},
-    {"data", "text", "machine", "preferences", "threads"},
+    {"data", "text", "device", "machine", "preferences", "threads"},
     {"models"},
     {"manifest", "card", "bundle", "runs", "training_rows"},
     {"recommend", "predict", "evaluate"},

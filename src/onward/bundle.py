@@ -28,12 +28,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 import safetensors.torch
+import torch
 from safetensors import SafetensorError
 
 from onward.card import model_card
 from onward.config import RunConfig, dump_toml, read_toml
 from onward.data.catalog import Catalog
 from onward.data.dataset import Manifest, check_files, check_format, sha256
+from onward.device import compute_device
 from onward.errors import ConfigError, FormatError
 from onward.files import atomic_folder
 from onward.manifest import FORMAT, BundleManifest, DataFacts, Measurement
@@ -116,13 +118,17 @@ def write_bundle(
     return folder
 
 
-def load_bundle(path: str | Path) -> Bundle:
+def load_bundle(path: str | Path, device: torch.device | None = None) -> Bundle:
     """Load a bundle folder, or the bundle of a run folder, and verify every file's hash.
 
+    Args:
+        device: where a sequence model is put; None: where `compute_device` says.
+
     Raises:
+        ConfigError: `ONWARD_DEVICE` names no device of this machine.
         FormatError: no bundle there, a newer format, a missing or changed file, an unknown model; names it.
     """
-    folder = bundle_folder(path)
+    folder, place = bundle_folder(path), device or compute_device()
     manifest = read_manifest(folder)
     try:
         config = RunConfig.parse(read_toml(folder / "config.toml"), str(folder / "config.toml"))
@@ -135,6 +141,8 @@ def load_bundle(path: str | Path) -> Bundle:
         model = build(model_class(manifest.model), settings, items)
         if FEATURES in manifest.files and isinstance(model, SequenceModel):
             model.use_features(_read_features(folder), None)
+        if isinstance(model, SequenceModel):
+            model.to(place)
         model.load_state(safetensors.torch.load((folder / "weights.safetensors").read_bytes()))
     except (ConfigError, pl.exceptions.PolarsError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
         message = error.message if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"

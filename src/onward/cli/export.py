@@ -48,10 +48,12 @@ def export(
 
     encoder = None
     if onnx:
+        import torch
+
         from onward.serve.lists.onnx import export_encoder
 
         check_target(out, overwrite)
-        encoder = export_encoder(load_bundle(run))
+        encoder = export_encoder(load_bundle(run, torch.device("cpu")))
     manifest = read_manifest(library(run, out, overwrite, encoder))
 
     def render() -> None:

@@ -16,6 +16,7 @@ from onward.data.dataset import Dataset, open_dataset
 from onward.data.sequences import Histories
 from onward.data.split import Split, split
 from onward.data.targets import with_action_weights
+from onward.device import compute_device, reproducible
 from onward.errors import ConfigError, FormatError
 from onward.evaluate.validate import validation_metrics
 from onward.files import atomic_folder, check_target
@@ -234,13 +235,13 @@ def _train(
     shown: bool,
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """Facts of the training, and the metrics of the validation that chose the weights."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = compute_device()
     model.to(device)
     machine = preferences()
     apply_threads(machine)
     model.chunk_rows = machine.chunk_rows if device.type == "cpu" else GPU_CHUNK_ROWS
     has_validation = len(divided.valid) > 0
-    with Display(f"training {model.name}", shown) as display:
+    with Display(f"training {model.name}", shown) as display, reproducible(device):
         progress = train_model(
             model,
             training,

@@ -170,7 +170,7 @@ class OnnxEncoder:
         if inputs != ["vectors", "lengths"] or len(self._session.get_outputs()) != 1:
             raise FormatError(f"encoder.onnx reads {inputs}, not ['vectors', 'lengths']", "export it again")
         self._model = model
-        self._table: NDArray[np.float32] = model.input_table().detach().numpy()
+        self._table: NDArray[np.float32] = model.input_table().detach().cpu().numpy()
         self._max_length = model.config.max_length
 
     def states(self, histories: Histories) -> NDArray[np.float32]:
@@ -199,7 +199,7 @@ class OnnxEncoder:
             lengths = rng.integers(1, min(steps, self._max_length) + 1, rows)
             lists = [rng.integers(1, self._model.items.n + 1, length).tolist() for length in lengths]
             histories = Histories.from_lists(lists, self._model.items.n)
-            wanted, found = self._model.encoded(histories).numpy(), self.states(histories)
+            wanted, found = self._model.encoded(histories).cpu().numpy(), self.states(histories)
             error = np.abs(found - wanted).max() / np.abs(wanted).max()
             if found.shape != wanted.shape or not error <= TOLERANCE:
                 raise FormatError(

@@ -63,16 +63,23 @@ class Scorer:
         self._encoder: OnnxEncoder | None = None
         self._remembered: RememberedStates | None = None
         self.table, self.bias = torch.zeros(0), torch.zeros(0)
+        self._scored_by = (self.table, self.bias)
         if isinstance(self.model, SequenceModel):
             table, bias = self.model.output_table()
-            self.table, self.bias = table.detach(), bias.detach()
+            self.table, self.bias = table.detach().cpu(), bias.detach().cpu()
+            self._place()
             self._choose(bundle, self.model, onnx)
             if not (self.model.reads_more or self.model.value_range or bundle.manifest.data.grouped):
                 config = self.model.config
                 self._remembered = RememberedStates(self._encode, config.max_length, config.width)
 
+    def _place(self) -> None:
+        """On a GPU, have the item vectors there as well: rules read the scores on the processor."""
+        device = self.model.output_bias.device if isinstance(self.model, SequenceModel) else self.table.device
+        self._scored_by = (self.table.to(device), self.bias.to(device))
+
     def _choose(self, bundle: Bundle, model: SequenceModel, onnx: bool) -> None:
-        by_torch = _measure(model.encoded, model)
+        by_torch = _measure(lambda histories: model.encoded(histories).cpu(), model)
         self.speed = Speed(by_torch[0], None)
         if not onnx or not (bundle.path / ENCODER).is_file():
             return
@@ -110,7 +117,8 @@ class Scorer:
         assert self.model.featured is not None
         vectors, biases = self.model.featured.new_items(frame)
         wider = copy(self)
-        wider.table, wider.bias = torch.cat([self.table, vectors]), torch.cat([self.bias, biases])
+        wider.table, wider.bias = torch.cat([self.table, vectors.cpu()]), torch.cat([self.bias, biases.cpu()])
+        wider._place()
         wider.trained = np.append(self.trained, np.ones(frame.height, dtype=np.bool_))
         wider.__dict__.pop("_norms", None)
         unknown = self.model.featured.layer.unknown_values(frame)
@@ -143,23 +151,24 @@ class Scorer:
         """(B, D) float32 states of known histories, of a model that has them; those asked for lately are remembered."""
         found = self._encode(histories) if self._remembered is None else self._remembered.states(histories)
         assert isinstance(self.model, SequenceModel)
-        return self.model.asked_by(found, histories)
+        return self.model.asked_by(found.to(self._scored_by[0].device), histories).cpu()
 
     def _encode(self, histories: Histories) -> Tensor:
         if self._encoder is not None:
             return torch.from_numpy(self._encoder.states(histories))
         assert isinstance(self.model, SequenceModel)
-        return self.model.encoded(histories)
+        return self.model.encoded(histories).cpu()
 
     def of_states(self, states: Tensor) -> Tensor:
         """(B, V + 1) float32 scores of states."""
-        return F.linear(states, self.table, self.bias)
+        table, bias = self._scored_by
+        return F.linear(states.to(table.device), table, bias).cpu()
 
     def scores(self, histories: Histories) -> Tensor:
         """(B, V + 1) float32 scores of known histories."""
         if self.has_states:
             return self.of_states(self.states(histories))
-        return self.model.score_histories(histories)
+        return self.model.score_histories(histories).cpu()
 
     def scores_of(self, histories: Histories, items: Ints) -> NDArray[np.float32]:
         """(B, n) float32 scores of some items, (n,) indices, after known histories."""
@@ -167,7 +176,7 @@ class Scorer:
         if self.has_states:
             found = F.linear(self.states(histories), self.table[chosen], self.bias[chosen])
         else:
-            found = self.model.score_histories(histories)[:, chosen]
+            found = self.model.score_histories(histories).cpu()[:, chosen]
         return found.numpy()
 
     def cosines(self, item: int) -> Tensor:
