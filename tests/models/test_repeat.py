@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import gelu
 
 from onward.config import TrainConfig
 from onward.data.batches import Batch, Steps
@@ -24,10 +25,15 @@ V = 9
 SETTINGS = {"width": 6, "dropout": 0.0, "max_length": 5, "repeat": True}
 
 
-def _data(grouped: bool) -> Histories:
-    columns = {"item": np.array([1, 2, 1, 3, 2, 1, 5, 5, 4, 6, 4], np.int32)}
+DAY = 86_400_000_000
+
+
+def _data(grouped: bool, timed: bool = False) -> Histories:
+    columns: dict[str, np.ndarray] = {"item": np.array([1, 2, 1, 3, 2, 1, 5, 5, 4, 6, 4], np.int32)}
     if grouped:
         columns["group"] = np.array([0, 0, 1, 1, 2, 3, 4, 5, 5, 6, 7], np.int32)
+    if timed:
+        columns["time"] = np.array([0, 0, 3, 3, 4, 9, 1, 8, 8, 8, 70]) * DAY
     return Histories(columns, np.array([0, 6]), np.array([6, 11]), V)
 
 
@@ -42,21 +48,39 @@ def _model(name: str = "sasrec", **settings: object) -> SequenceModel:
     return model
 
 
-def _plain(model: SequenceModel, state: Tensor, seen: list[list[int]]) -> Tensor:
+def _record(item: int, seen: list[list[int]], days: list[float]) -> list[float]:
+    """The numbers of one item, the slow way; `days` are those from each step to the request."""
+    ages = [len(seen) - 1 - step for step, members in enumerate(seen) for one in members if one == item]
+    since = [days[step] for step, members in enumerate(seen) for one in members if one == item]
+    numbers = [
+        len(ages),
+        *(sum(0.5 ** (age / half) for age in ages) for half in (2, 8, 32)),
+        *(sum(0.5 ** (day / half) for day in since) for half in (7, 28, 112)),
+        min(ages),
+        min(since),
+        (max(since) - min(since)) / max(1, len(ages) - 1),
+        max(since),
+        len(seen) - 1,
+    ]
+    return [math.log1p(number) for number in numbers]
+
+
+def _plain(model: SequenceModel, state: Tensor, seen: list[list[int]], days: list[float]) -> Tensor:
     """(V + 1,) probabilities after a state, the slow way: `seen` are the steps up to it, oldest first."""
     assert model.repeat is not None
     layer, table = model.repeat, model.input.weight
     explored = torch.cat([table.new_zeros(1), (table[1:] @ state + model.output_bias[1:]).softmax(0)])
-    slope = layer.recency(state)
-    logits, items = [], []
-    for back, members in enumerate(reversed(seen)):
-        for item in members:
-            age = math.log(1 + back)
-            content = layer.query(state) @ layer.key(table[item]) / math.sqrt(len(state))
-            logits.append(content + slope[0] * age + slope[1] * age**2)
-            items.append(item)
+    members = [item for step in seen for item in step]
+    items = sorted(set(members))
+    logits = []
+    for item in items:
+        content = layer.query(state) @ layer.key(table[item]) / math.sqrt(len(state))
+        hidden = layer.state_hidden(state) + layer.item_hidden(table[item])
+        hidden = hidden + layer.record_hidden(table.new_tensor(_record(item, seen, days)))
+        logits.append(content + layer.record(gelu(hidden))[0] + math.log(members.count(item)))
     repeated = torch.zeros_like(explored).index_add(0, torch.tensor(items), torch.stack(logits).softmax(0))
-    gate = layer.gate(state).sigmoid()
+    sizes = table.new_tensor([math.log1p(len(items)), math.log1p(len(members))])
+    gate = layer.gate(torch.cat([state, sizes])).sigmoid()
     return gate * explored + (1 - gate) * repeated
 
 
@@ -72,21 +96,36 @@ def _steps_of(batch: Batch) -> list[list[list[int]]]:
     return rows
 
 
+def _seen(batch: Batch) -> list[tuple[list[list[int]], list[float]]]:
+    """After each step, all steps up to it, and the days from each of them to the request."""
+    wanted = batch.times if batch.request_times is None else batch.request_times
+    found, first = [], 0
+    for row in _steps_of(batch):
+        for step in range(len(row)):
+            days = [0.0] * (step + 1)
+            if batch.times is not None and wanted is not None:
+                now = wanted[first + step]
+                days = [float(now - batch.times[first + before]) / DAY for before in range(step + 1)]
+            found.append((row[: step + 1], days))
+        first += len(row)
+    return found
+
+
 @pytest.mark.parametrize("prefix", [False, True])
+@pytest.mark.parametrize("told", ["none", "target", ""])
 @pytest.mark.parametrize("grouped", [False, True])
 @pytest.mark.parametrize("name", ["sasrec", "gru"])
-def test_loss_and_gradients_are_those_of_the_plain_mixture(name: str, grouped: bool, prefix: bool) -> None:
+def test_loss_and_gradients_are_those_of_the_plain_mixture(name: str, grouped: bool, told: str, prefix: bool) -> None:
     model = _model(name)
-    steps = Steps(_data(grouped))
+    steps = Steps(_data(grouped, timed=bool(told)), "target" if told == "target" else "none")
     batch = steps.train(steps.start, steps.end - 1, prefix)
     batch = replace(batch, target_weights=batch.target_weights.double())
     states = model.states(batch)
-    rows = _steps_of(batch)
-    seen = [row[: step + 1] for row in rows for step in range(len(row))]
+    seen = _seen(batch)
     after = range(len(batch.targets)) if batch.target_steps is None else batch.target_steps.tolist()
     chances = torch.stack(
         [
-            _plain(model, states[step], seen[step])[target]
+            _plain(model, states[step], *seen[step])[target]
             for step, target in zip(after, batch.targets.tolist(), strict=True)
         ]
     )
@@ -98,16 +137,19 @@ def test_loss_and_gradients_are_those_of_the_plain_mixture(name: str, grouped: b
     torch.testing.assert_close(torch.autograd.grad(loss, parameters), expected)
 
 
+@pytest.mark.parametrize("told", ["none", "target", ""])
 @pytest.mark.parametrize("grouped", [False, True])
-def test_answers_are_the_plain_mixture(grouped: bool) -> None:
-    model, data = _model(), _data(grouped)
-    newest = data.newest(3)  # of the second history, in baskets, the last of a basket of two is not among them
+def test_answers_are_the_plain_mixture(grouped: bool, told: str) -> None:
+    model, data = _model(), _data(grouped, timed=bool(told))
+    at = np.array([12, 71]) * DAY if told == "target" else None
+    newest = replace(data.newest(3), at=at)  # of the second history, in baskets, one of a basket of two is left out
     steps = Steps(newest)
-    rows = _steps_of(steps.encode(steps.start, steps.end))
+    batch = steps.encode(steps.start, steps.end, at)
+    newest_step = (batch.lengths.cumsum(0) - 1).tolist()
     with torch.no_grad():
         scores = model.score_histories(newest)
-        for row, state, seen in zip(scores, model.last_states(newest), rows, strict=True):
-            torch.testing.assert_close(row, _plain(model, state, seen).log().float())
+        for row, state, step in zip(scores, model.last_states(newest), newest_step, strict=True):
+            torch.testing.assert_close(row, _plain(model, state, *_seen(batch)[step]).log().float())
 
 
 def test_only_the_newest_steps_that_the_encoder_reads_are_repeated() -> None:
@@ -131,6 +173,18 @@ def test_a_target_that_opens_its_history_can_only_be_explored() -> None:
     assert (explore[opening] == 0).all()
     assert torch.isneginf(repeat[opening]).all()
     assert (explore[~opening] < 0).all()
+
+
+def test_an_empty_history_is_only_explored() -> None:
+    model, data = _model(), _data(grouped=True, timed=True)
+    assert model.repeat is not None
+    some = replace(data, start=np.array([0, 6, 6]), end=np.array([6, 6, 11]), at=np.array([20, 20, 80]) * DAY)
+    states, logits = torch.randn(3, 6, dtype=torch.float64), torch.randn(3, V + 1, dtype=torch.float64)
+    with torch.no_grad():
+        mixed = model.repeat.mix(logits.clone(), states, some, 5, model.input.weight)
+        alone = model.repeat.mix(logits[2:].clone(), states[2:], some.select(np.array([2])), 5, model.input.weight)
+    torch.testing.assert_close(mixed[1, 1:], logits[1, 1:].log_softmax(0))
+    torch.testing.assert_close(mixed[2:], alone)
 
 
 def test_it_starts_as_how_often_each_item_occurs() -> None:

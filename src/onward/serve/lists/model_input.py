@@ -70,7 +70,8 @@ class HistoryReader:
         self._names: list[str] = [""]
         data, model = bundle.manifest.data, bundle.model
         self._features = FeatureReader(model)
-        self._timed = (model.traits.timed or self._features.timed) and data.time_min is not None
+        repeats = isinstance(model, SequenceModel) and model.repeat is not None
+        self._timed = (model.traits.timed or repeats or self._features.timed) and data.time_min is not None
         self._told = bundle.manifest.split.request_time == "target"
         self._valued = model.value_range is not None
         self._grouped, self._baskets, self._duplicates = data.grouped, data.baskets, data.duplicates
