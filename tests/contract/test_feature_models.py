@@ -231,10 +231,18 @@ def test_an_item_without_events_is_scored_by_its_features(name: str) -> None:
     before = model.score(asked)
     # the row of item 23 is a function of its features: another item that looks the same gets the same vector
     assert model.featured is not None
-    vectors, biases = model.featured.new_items(source.items[V - 1 :])
+    vectors, biases = model.featured.items_of(source.items[V - 1 :])
     table, bias = model.output_table()
     close(vectors[0], table[V])
     close(biases[0], bias[V])
-    other, _ = model.featured.new_items(source.items[:1])
+    other, _ = model.featured.items_of(source.items[:1])
     assert not torch.allclose(other[0], table[V])
     assert before[:, V].isfinite().all()
+    # with its index an item has its id as well, and the row is the table's
+    one = torch.tensor([1])
+    own, own_bias = model.featured.items_of(source.items[:1], one)
+    close(own[0], table[1])
+    close(own_bias[0], bias[1])
+    changed, _ = model.featured.items_of(source.items[1:2], one)
+    assert not torch.allclose(changed[0], table[1])
+    assert not torch.allclose(changed[0], table[2])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,17 +21,19 @@ from onward.data.prepare import prepare
 from onward.errors import MissingExtraError
 from onward.models.base import build, make_items
 from onward.models.registry import model_class
+from onward.models.sequence import SequenceModel
 from onward.serve.lists import index_folder, retrieval
 from onward.serve.lists.engine import Answer, Engine, HistoryItem, Request, Rules
 from onward.serve.models.folder import ModelShelf, load_model
 from onward.serve.settings import RetrievalConfig, ServeConfig
-from onward.serve.store.protocol import EventStore, open_store
+from onward.serve.store.protocol import EventStore, ItemRecord, open_store
+from onward.train.run import train
 
 pytest.importorskip("faiss", reason="the extra ann is not installed")
 
 ITEMS = 3_000
 LARGE = ServeConfig(retrieval=RetrievalConfig(exact_items=1_000))
-K = 10
+K, COLORS = 10, 8
 
 
 @pytest.fixture(scope="module")
@@ -65,13 +68,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EventStore]:
 @pytest.fixture
 def worth(monkeypatch: pytest.MonkeyPatch) -> None:
     """The index is used although a catalog of these tests is scored faster."""
-    monkeypatch.setattr(retrieval.IndexFacts, "worth", True)
+    monkeypatch.setattr(retrieval.IndexFacts, "worth", lambda facts, recall: True)
 
 
 @pytest.fixture(scope="module")
 def indexed(bundle: Bundle, store: EventStore) -> Engine:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(retrieval.IndexFacts, "worth", True)
+        patch.setattr(retrieval.IndexFacts, "worth", lambda facts, recall: True)
         return make_engine(bundle, store, LARGE)
 
 
@@ -164,19 +167,32 @@ def test_a_catalog_that_is_not_large_has_no_index(bundle: Bundle, tmp_path: Path
 
 
 def test_an_index_is_worth_it_where_it_is_searched_and_faster() -> None:
-    facts = retrieval.IndexFacts(50_000, 64, 8, 0.99, exact_ms=0.3, index_ms=0.2, bytes=1, seconds=1.0)
-    assert facts.worth
-    assert not replace(facts, index_ms=0.4).worth
-    assert not replace(facts, items=retrieval.FEW).worth
+    facts = retrieval.IndexFacts(50_000, 64, 8, 50_000, 0.97, exact_ms=0.3, index_ms=0.2, bytes=1, seconds=1.0)
+    assert facts.worth(0.97)
+    assert not facts.worth(0.98)
+    assert not replace(facts, index_ms=0.4).worth(0.97)
+    assert not replace(facts, items=retrieval.FEW).worth(0.97)
 
 
-def test_an_index_that_is_slower_than_every_score_is_not_used(
+def test_an_index_that_is_not_worth_it_is_neither_read_nor_kept(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slow = retrieval.IndexFacts(ITEMS, 64, 8, 0.99, exact_ms=0.1, index_ms=0.2, bytes=1, seconds=1.0)
-    monkeypatch.setattr(index_folder, "build_index", lambda scorer, _: retrieval.ItemIndex(scorer, None, slow))
+    """Another process builds, so that this one never holds it: ITEMS are few, whatever is measured."""
+    here: list[object] = []
+    monkeypatch.setattr(index_folder, "build_index", lambda *given: here.append(given))
+    monkeypatch.setattr(retrieval.ItemIndex, "__init__", lambda *given: here.append(given))
     assert load_model("large", bundle.path, LARGE, tmp_path).index is None
-    assert not list(tmp_path.iterdir()), "and not kept: another time it may be faster"
+    assert here == []
+    assert not list(tmp_path.iterdir()), "another time it may be faster"
+
+
+def test_an_index_that_can_not_be_built_is_done_without(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    assert load_model("large", bundle.path, LARGE, tmp_path).index is None
+    assert "index not built" in capfd.readouterr().out
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_index_is_kept_and_loaded_while_it_fits(
@@ -191,18 +207,19 @@ def test_an_index_is_kept_and_loaded_while_it_fits(
     assert {file: file.stat().st_mtime_ns for file in bundle.path.rglob("*")} == before, "bundles never change"
 
     builds = []
-    build = index_folder.build_index
-    monkeypatch.setattr(index_folder, "build_index", lambda *given: builds.append(given) or build(*given))
+    build = index_folder._build_in
+    monkeypatch.setattr(index_folder, "_build_in", lambda *given: builds.append(given) or build(*given))
     kept = load_model("large", bundle.path, LARGE, tmp_path).index
     assert kept is not None
     assert (kept.facts, builds) == (built.facts, [])
     state = torch.randn(16, generator=torch.Generator().manual_seed(0))
-    for one, other in zip(kept.nearest(state, K, None), built.nearest(state, K, None), strict=True):
-        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(kept.shortlist(state, K), built.shortlist(state, K))
 
     lower = ServeConfig(retrieval=RetrievalConfig(exact_items=1_000, recall=0.5))
     load_model("large", bundle.path, lower, tmp_path)
     assert len(builds) == 1, "another recall is wanted"
+    load_model("large", bundle.path, lower, tmp_path)
+    assert len(builds) == 1, "and now it is kept"
     with (place / "index.faiss").open("r+b") as file:
         file.seek(100)
         file.write(b"\0\1\2\3")
@@ -210,3 +227,67 @@ def test_an_index_is_kept_and_loaded_while_it_fits(
     assert len(builds) == 2, "it is damaged"
     load_model("large", bundle.path, lower)
     assert len(builds) == 3, "there is no folder of models"
+
+
+@pytest.fixture(scope="module")
+def featured(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A GRU whose item vectors are mostly what their color says, and for new ones that they are new."""
+    folder, rng = tmp_path_factory.mktemp("featured"), np.random.default_rng(0)
+    items = np.concatenate([np.arange(ITEMS), rng.integers(0, ITEMS, 3_000)])
+    events = pl.DataFrame({"user": np.arange(len(items)) % 200, "item": items, "time": np.arange(len(items))})
+    table = pl.DataFrame({"item": np.arange(ITEMS), "color": [f"c{n % COLORS}" for n in range(ITEMS)]})
+    data = prepare(events, folder / "dataset", items=table)
+    settings = ["train.epochs=1", "model.width=16", "model.features=all"]
+    run = train(data, "gru", folder / "run", protocol="last", settings=settings, progress=False).folder
+    bundle = load_bundle(run / "model")
+    model = bundle.model
+    assert isinstance(model, SequenceModel)
+    assert model.features is not None
+    assert model.features.items is not None
+    model.features.hold_items(data.catalog.frame)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        model.features.items.embedding.normal_(std=1.0)
+        model.input.weight.normal_(std=0.1)
+        model.input.weight[0].normal_(std=1.0)
+        model.load_state_dict(model.state_dict())
+    config = RunConfig(dataset=data.manifest.hash, model={"name": "gru", **model.config.model_dump()})
+    return load_bundle(write_bundle(folder / "model", model, data.catalog, config, data.manifest, {}))
+
+
+def test_items_added_or_changed_at_run_time_are_scored_beside_what_is_found(
+    featured: Bundle, tmp_path: Path, worth: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retrieval, "FEW", 0)
+    with closing(open_store(tmp_path / "events.db")) as store:
+        indexed, exact = make_engine(featured, store, LARGE), make_engine(featured, store)
+        assert indexed.model.index is not None
+        asked = requests(20, Rules(seen="include"))
+        before = exact.recommend([replace(one, k=1) for one in asked])
+        color = dict(featured.catalog.frame.select("item", "color").iter_rows())
+        liked = color[before[0].items[0].item]
+        added = [f"new-{n}" for n in range(5)]
+        changed = [str(n) for n in range(ITEMS) if color[str(n)] != liked][:200]
+        store.put_items([ItemRecord(item, {"color": liked}) for item in [*added, *changed]])
+
+        def listed(asked: list[Request]) -> tuple[list[Answer], set[str]]:
+            """What the index gives, checked against every score, and what of it came at run time."""
+            found, fresh = indexed.recommend(asked), {*added, *changed}
+            whole = exact.recommend([replace(one, k=ITEMS) for one in asked])
+            for answer, every in zip(found, whole, strict=True):
+                scores = {one.item: one.score for one in every.items}
+                given = [one.item for one in answer.items]
+                assert [one.score for one in answer.items] == pytest.approx([scores[item] for item in given], rel=1e-4)
+                better = [item for item, score in scores.items() if score > 1e-4 + answer.items[-1].score]
+                assert {*better} & fresh <= {*given}
+            assert recall(found, exact.recommend(asked)) > 0.8
+            return found, fresh & {one.item for answer in found for one in answer.items}
+
+        _, fresh = listed(asked)
+        assert fresh & {*added}
+        assert fresh & {*changed}
+        _, fresh = listed(requests(20, Rules(seen="include", deny=(*added[1:], *changed[1:]))))
+        assert fresh <= {added[0], changed[0]}
+        store.delete_items([*added, *changed])
+        gone = {*added, *changed} & {one.item for answer in indexed.recommend(asked) for one in answer.items}
+        assert not gone

@@ -86,10 +86,14 @@ class Featured:
             return self._output.weight, self._bias
         return (self._outer, self._bias) if self._output.sparse else self._outer.catalog()
 
-    def new_items(self, frame: pl.DataFrame) -> tuple[Tensor, Tensor]:
-        """(n, D) output vectors and (n,) biases of items that the catalog doesn't have, by their features alone."""
+    def items_of(self, frame: pl.DataFrame, items: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(n, D) output vectors and (n,) biases of items with the features of a table's rows.
+
+        Args:
+            items: (n,) int64 indices in the catalog, 0 for an item that it doesn't have; by default it has none.
+        """
         assert self._outer is not None
-        return self._outer.of_new(frame)
+        return self._outer.of_features(frame, torch.zeros(frame.height).long() if items is None else items)
 
     def inputs(self, batch: Batch) -> Tensor:
         """(N, D) input of each step: the mean of its members, each an item and what is known of the event."""

@@ -66,12 +66,16 @@ class Tower:
             parts = [self._make(items) for items in torch.split(every, CHUNK_ITEMS)]
         return torch.cat([vectors for vectors, _ in parts]), torch.cat([biases for _, biases in parts])
 
-    def of_new(self, frame: pl.DataFrame) -> tuple[Tensor, Tensor]:
-        """(n, D) vectors and (n,) biases of items that the catalog doesn't have, row by row of their features."""
+    def of_features(self, frame: pl.DataFrame, items: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, D) vectors and (n,) biases by the features of a table's rows, whatever the catalog says of the items.
+
+        Args:
+            items: (n,) int64 indices of the rows' items; 0 for one that the catalog doesn't have.
+        """
         inputs = Inputs(*(part.to(self._table.device) for part in self._layer.read_items(frame)))
-        nameless = torch.zeros(frame.height, dtype=torch.int64, device=self._table.device)
+        ids = (items * self._seen[items]).to(self._table.device)
         with torch.no_grad():
-            return self._block(self._table[nameless], inputs), self._bias[nameless]
+            return self._block(self._table[ids], inputs), self._bias[ids]
 
     def _make(self, items: Tensor) -> tuple[Tensor, Tensor]:
         ids = items * self._seen.to(items.device)[items]

@@ -75,7 +75,7 @@ class Engine:
     def __init__(self, model: LoadedModel, store: EventStore, settings: ServeConfig) -> None:
         bundle = model.bundle
         self.model, self.generation = model, 0
-        self._scorer, self._store, self._settings = model.scorer, store, settings
+        self._store, self._settings = store, settings
         self._lock, self._refused = threading.Lock(), -1
         self._now = self._state(LiveCatalog(bundle.catalog).updated(*store.items_changed(0)))
         self._keys = KeyIndex(store, self._now.book.catalog)
@@ -85,8 +85,8 @@ class Engine:
     def _state(self, catalog: LiveCatalog) -> _State:
         bundle = self.model.bundle
         scorer, ties = self.model.scorer, bundle.model.items.tie_rank
-        if self.model.index is None and scorer.makes_items and catalog.added():
-            scorer = scorer.with_items(catalog.frame[catalog.n_model :])
+        if scorer.makes_items and (catalog.added() or len(catalog.changed())):
+            scorer = scorer.with_items(catalog.frame, catalog.changed())
             ties = np.append(ties, np.arange(len(ties), len(scorer.trained), dtype=ties.dtype))
         return _State(RuleBook(catalog, scorer.trained, self._settings.rules, bundle.manifest.seen), scorer, ties)
 
@@ -142,7 +142,7 @@ class Engine:
         lengths = [request.k for request in requests]
         chosen = choose(candidates, rows, plans, lengths, seen, self._popularity.current(book.catalog))
         ranked = perf_counter()
-        reasons = self._reasons(requests, given, histories, known, chosen, book.catalog)
+        reasons = self._reasons(now, requests, given, histories, known, chosen)
         stages = {"history": read - started, "model": modelled - read, "rank": ranked - modelled}
         if reasons:
             stages["reasons"] = perf_counter() - ranked
@@ -186,21 +186,21 @@ class Engine:
 
     def _reasons(
         self,
+        now: _State,
         requests: Sequence[Request],
         given: Sequence[Given],
         histories: Histories,
         known: NDArray[np.bool_],
         chosen: Sequence[Chosen],
-        catalog: LiveCatalog,
     ) -> dict[int, dict[int, tuple[Reason, ...]]]:
         """Request -> item -> reasons, of the requests that ask for them."""
         asked = [n for n, request in enumerate(requests) if request.reasons and known[n]]
-        settings = self._settings.reasons
+        settings, catalog = self._settings.reasons, now.book.catalog
         found = {}
         for n in asked:
             scored = chosen[n].items[: len(chosen[n].items) - chosen[n].filled]
-            items = np.array([item for item in scored if item <= catalog.n_model], dtype=np.int64)
-            effects = explain(self._scorer, histories.select(slice(n, n + 1)), items, settings.events, settings.count)
+            items = np.array([item for item in scored if item < len(now.scorer.trained)], dtype=np.int64)
+            effects = explain(now.scorer, histories.select(slice(n, n + 1)), items, settings.events, settings.count)
             told = (given[n].items > 0) & (given[n].items <= catalog.n_model)  # as in the history that the model saw
             times = given[n].times[told] if len(given[n].times) else None
             found[n] = {

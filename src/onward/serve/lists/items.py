@@ -81,11 +81,6 @@ class LiveCatalog:
         title = next((record.features[name] for name in names if record.features.get(name)), None)
         return str(title) if title is not None else record.id
 
-    @property
-    def titlejson_column(self) -> str | None:
-        """The column that people read, where there is one."""
-        return next((name for name in TITLE_COLUMNS if name in self.frame.columns), None)
-
     def suggest(self, text: str) -> list[str]:
         """Titles (or ids) of the model's items that come close to a text."""
         return self._model.suggest(text)
@@ -101,6 +96,10 @@ class LiveCatalog:
     def added(self) -> list[str]:
         """Ids of the items that the model doesn't have."""
         return self._added_ids
+
+    def changed(self) -> Ints:
+        """(n,) int64 ascending indices of the model's items whose features were replaced at run time."""
+        return np.array(sorted(i for i in self._records if i <= self.n_model and self.available[i]), dtype=np.int64)
 
     @cached_property
     def frame(self) -> pl.DataFrame:

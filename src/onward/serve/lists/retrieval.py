@@ -3,7 +3,8 @@
 Item vectors, each with its bias as one number more, lie in about sqrt(V) cells of 8-bit codes (inverted file; Jegou,
 Douze and Schmid, TPAMI 2011; Johnson, Douze and Jegou, arXiv:1702.08734). A search looks into the cells nearest to the
 state and takes a few times as many items as are wanted; their scores are then computed exactly, so that a list can miss
-an item but never shows a wrong score or order. How many cells that takes is measured when the index is built.
+an item but never shows a wrong score or order. How many cells that takes is measured when the index is built. Items
+whose vectors were made at run time stand in no cell, or in the wrong one: they are scored beside what is found.
 
 Legend: V items, D width, Q states.
 """
@@ -50,6 +51,7 @@ class IndexFacts:
 
     Attributes:
         items, cells: how many; `probes` cells are looked into.
+        top: the largest index of an item in it.
         recall: share of the exact best ten that is found, over STATES histories drawn by popularity.
         exact_ms, index_ms: median milliseconds of one list, each without the encoder.
         bytes: of the codes.
@@ -59,60 +61,61 @@ class IndexFacts:
     items: int
     cells: int
     probes: int
+    top: int
     recall: float
     exact_ms: float
     index_ms: float
     bytes: int
     seconds: float
 
-    @property
-    def worth(self) -> bool:
-        """Whether it is faster than computing every score. Of FEW items it never is: it isn't searched for them, and
-        they are scored list by list, where a batch of exact lists shares one product."""
-        return self.items > FEW and self.index_ms < self.exact_ms
+    def worth(self, recall: float) -> bool:
+        """Whether it finds the share of the exact list that is wanted, faster than computing every score. Of FEW items
+        it never is worth it: it isn't searched for them, and they are scored list by list, where a batch of exact lists
+        shares one product."""
+        return self.items > FEW and self.index_ms < self.exact_ms and self.recall >= recall
 
 
 class ItemIndex:
     """An index over the items that a model was trained on.
 
     Args:
-        scorer: of a model with states.
         index: of faiss, as `build_index` makes it.
         facts: what was measured of it.
     """
 
-    def __init__(self, scorer: Scorer, index: Any, facts: IndexFacts) -> None:
-        self._faiss, self._scorer = load_faiss(), scorer
+    def __init__(self, index: Any, facts: IndexFacts) -> None:
+        self._faiss = load_faiss()
         self.index, self.facts = index, facts
-        self._members = facts.items
 
-    def nearest(self, state: Tensor, n: int, bits: NDArray[np.uint8] | None) -> tuple[Ints, Floats]:
-        """About the n best items of one state, best first, with exact scores; `bits` says which may be found."""
+    def shortlist(self, state: Tensor, n: int, bits: NDArray[np.uint8] | None = None) -> Ints:
+        """Items among which are about the n best of one (D,) state; `bits` says which may be found."""
         query = np.append(state.numpy(), np.float32(1))[None]
         options = {} if bits is None else {"sel": self._faiss.IDSelectorBitmap(bits)}
         parameters = self._faiss.SearchParametersIVF(nprobe=self.facts.probes, **options)
         _, found = self.index.search(query, SHORTLIST * n, params=parameters)
         items: Ints = found[0][found[0] > 0]
-        scores = self.exact(state, items)
-        order = np.argsort(-scores, kind="stable")
-        return items[order], scores[order]
+        return items
 
-    def exact(self, state: Tensor, items: Ints) -> Floats:
-        """(n,) float32 scores of some items."""
-        chosen = torch.from_numpy(items)
-        scores: Floats = torch.mv(self._scorer.table[chosen], state).add_(self._scorer.bias[chosen]).numpy()
-        return scores
-
-    def best(self, state: Tensor, n: int, plan: Plan, seen: NDArray[np.integer]) -> tuple[Ints, Floats] | None:
-        """At least the n best of the model's items under rules, without what was seen; None where it finds fewer."""
+    def best(self, scorer: Scorer, state: Tensor, n: int, plan: Plan, seen: NDArray[np.integer]) -> Ints | None:
+        """The n best items under rules, and perhaps others, without what was seen, in any order; None where it finds
+        fewer. What was made at run time is all among them."""
         passing = plan.passing
         if len(passing) <= FEW:
-            items = passing[~np.isin(passing, seen)]
-            return items, self.exact(state, items)
-        bits = None if len(passing) == self._members else plan.bits
-        items, scores = self.nearest(state, n + len(seen), bits)
-        kept = ~np.isin(items, seen)
-        return (items[kept], scores[kept]) if kept.sum() >= n else None
+            return passing[~np.isin(passing, seen)]
+        members = int(np.searchsorted(passing, self.facts.top, side="right"))
+        bits = None if members == self.facts.items else plan.bits
+        found = self.shortlist(state, n + len(seen), bits)
+        if len(scorer.fresh):
+            found = np.union1d(found, scorer.fresh[~plan.unwanted.numpy()[scorer.fresh]])
+        found = found[~np.isin(found, seen)]
+        return found if len(found) >= n else None
+
+
+def exact_scores(scorer: Scorer, state: Tensor, items: Ints) -> Floats:
+    """(n,) float32 scores of some items after one (D,) state."""
+    chosen = torch.from_numpy(items)
+    scores: Floats = torch.mv(scorer.table[chosen], state).add_(scorer.bias[chosen]).numpy()
+    return scores
 
 
 def load_faiss() -> Any:
@@ -129,24 +132,26 @@ def build_index(scorer: Scorer, wanted: float) -> ItemIndex:
     Raises MissingExtraError without faiss.
     """
     started = perf_counter()
-    index, members = _trained_index(scorer), int(scorer.trained.sum())
+    index, members = _trained_index(scorer), np.flatnonzero(scorer.trained)
     states = scorer.states(scorer.typical(STATES))
     exact, exact_ms = _exact(scorer, states)
     probes, cells = 1, int(index.nlist)
     while True:
-        facts = IndexFacts(members, cells, probes, 0.0, exact_ms, 0.0, int(index.code_size) * members, 0.0)
-        made, took, found = ItemIndex(scorer, index, facts), [], 0
+        size = int(index.code_size) * len(members)
+        facts = IndexFacts(len(members), cells, probes, int(members[-1]), 0.0, exact_ms, 0.0, size, 0.0)
+        made, took, found = ItemIndex(index, facts), [], 0
         for row in range(STATES):
             began = perf_counter()
-            nearest = made.nearest(states[row], K, None)[0][:K]
+            items = made.shortlist(states[row], K)
+            best = items[np.argsort(-exact_scores(scorer, states[row], items))[:K]]
             took.append(perf_counter() - began)
-            found += len(exact[row] & set(nearest.tolist()))
+            found += len(exact[row] & set(best.tolist()))
         recall = found / (K * STATES)
         if recall >= wanted or probes >= cells:
             break
         probes = min(2 * probes, cells)
     index_ms, seconds = float(np.median(took)) * 1e3, perf_counter() - started
-    return ItemIndex(scorer, index, replace(facts, recall=recall, index_ms=index_ms, seconds=seconds))
+    return ItemIndex(index, replace(facts, recall=recall, index_ms=index_ms, seconds=seconds))
 
 
 def _trained_index(scorer: Scorer) -> Any:
@@ -184,7 +189,7 @@ def _exact(scorer: Scorer, states: Tensor) -> tuple[list[set[int]], float]:
 class Indexed:
     """Candidates by an index; where it finds too few of them, every score is computed.
 
-    Args: as of `Exact`, with the (B, D) states in place of scores.
+    Args: as of `Exact`, with the (B, D) states and what scores them in place of scores.
     """
 
     def __init__(
@@ -209,21 +214,20 @@ class Indexed:
 
     def _best(self, row: int, depth: int) -> tuple[Ints, Floats]:
         plan, seen, state = self._plans[row], self._seen[row], self._states[row]
-        found = self._index.best(state, depth, plan, seen)
-        if found is None:
+        items = self._index.best(self._scorer, state, depth, plan, seen)
+        if items is None:
             found_all, scored = self._exact(row).top([0], depth)
             size = int((found_all[0] > 0).sum())
             return found_all[0, :size], scored[0, :size]
-        items, scores = found
         if len(plan.boosted):
             items = np.union1d(items, plan.boosted[~plan.unwanted.numpy()[plan.boosted] & ~np.isin(plan.boosted, seen)])
-            scores = self.scores(row, items)
+        scores = self.scores(row, items)
         order = np.lexsort((self._tie_rank[items], -scores))[:depth]
         return items[order], scores[order]
 
     def scores(self, row: int, items: Ints) -> Floats:
         """As in `Candidates`."""
-        plan, scores = self._plans[row], self._index.exact(self._states[row], items)
+        plan, scores = self._plans[row], exact_scores(self._scorer, self._states[row], items)
         if len(plan.boosted):
             raised = np.zeros(len(self._scorer.table), np.float32)
             raised[plan.boosted] = plan.boosts
@@ -233,7 +237,7 @@ class Indexed:
     def _usual(self, row: int) -> float:
         """How far scores of this row usually lie apart: their standard deviation."""
         sample = np.linspace(1, len(self._scorer.table) - 1, SAMPLE).astype(np.int64)
-        return float(self._index.exact(self._states[row], sample).std())
+        return float(exact_scores(self._scorer, self._states[row], sample).std())
 
     def _exact(self, row: int) -> Candidates:
         scores = self._scorer.of_states(self._states[row : row + 1])

@@ -52,6 +52,7 @@ class Scorer:
         speed: what was measured; None for a model without an encoder.
         table, bias: (V + 1, D) item vectors and (V + 1,) what is added to their products with states, of a model that
             has states.
+        fresh: (n,) int64 ascending indices of the items whose vectors were made at run time.
 
     Raises FormatError for a graph that differs from the weights.
     """
@@ -64,6 +65,7 @@ class Scorer:
         self._remembered: RememberedStates | None = None
         self.table, self.bias = torch.zeros(0), torch.zeros(0)
         self._scored_by = (self.table, self.bias)
+        self.fresh: Ints = np.zeros(0, dtype=np.int64)
         if isinstance(self.model, SequenceModel):
             table, bias = self.model.output_table()
             self.table, self.bias = table.detach().cpu(), bias.detach().cpu()
@@ -105,23 +107,36 @@ class Scorer:
 
     @property
     def makes_items(self) -> bool:
-        """Whether the model makes an item's vector from its features, be it one that it never saw."""
+        """Whether states are scored against vectors that the model makes from items' features, be an item one that it
+        never saw."""
         featured = self.model.featured if isinstance(self.model, SequenceModel) else None
-        return featured is not None and featured.makes_items
+        return self.has_states and featured is not None and featured.makes_items
 
-    def with_items(self, frame: pl.DataFrame) -> Scorer:
-        """The same with further items behind the model's, known by their features alone; row r is index V + 1 + r."""
-        if not self.makes_items or not frame.height:
+    def with_items(self, frame: pl.DataFrame, changed: Ints) -> Scorer:
+        """The same over a catalog with items added behind the model's, known by their features alone, and with other
+        features of some of the model's own; the model itself where it makes no vectors of features.
+
+        Args:
+            frame: of the whole catalog, row r being index r + 1.
+            changed: (n,) int64 ascending indices of the model's items.
+        """
+        size = len(self.table)
+        added = np.arange(size, frame.height + 1)
+        fresh: Ints = np.concatenate([changed, added])
+        if not self.makes_items or not len(fresh):
             return self
         assert isinstance(self.model, SequenceModel)
         assert self.model.featured is not None
-        vectors, biases = self.model.featured.new_items(frame)
-        wider = copy(self)
-        wider.table, wider.bias = torch.cat([self.table, vectors.cpu()]), torch.cat([self.bias, biases.cpu()])
+        rows = frame[fresh - 1]
+        vectors, biases = self.model.featured.items_of(rows, torch.from_numpy(np.where(fresh < size, fresh, 0)))
+        wider, places = copy(self), torch.from_numpy(fresh)
+        wider.table = F.pad(self.table, (0, 0, 0, len(added))).index_copy(0, places, vectors.cpu())
+        wider.bias = F.pad(self.bias, (0, len(added))).index_copy(0, places, biases.cpu())
         wider._place()
-        wider.trained = np.append(self.trained, np.ones(frame.height, dtype=np.bool_))
+        wider.trained = np.append(self.trained, np.ones(len(added), dtype=np.bool_))
+        wider.fresh = fresh
         wider.__dict__.pop("_norms", None)
-        unknown = self.model.featured.layer.unknown_values(frame)
+        unknown = self.model.featured.layer.unknown_values(rows)
         if unknown:
             log.info("values of new items that training didn't have", model=self.model.name, **unknown)
         return wider

@@ -63,10 +63,7 @@ def load_model(name: str, folder: Path, settings: ServeConfig, models: Path | No
     log.info("model tried", model=name, onnx=scorer.uses_onnx, **facts)
     if not scorer.has_states or scorer.trained.sum() <= settings.retrieval.exact_items:
         return LoadedModel(name, bundle, scorer)
-    index = kept_index(scorer, bundle.path, settings.retrieval.recall, models)
-    if not index.facts.worth:
-        log.info("index not used: every score is computed as fast", model=name)
-    return LoadedModel(name, bundle, scorer, index if index.facts.worth else None)
+    return LoadedModel(name, bundle, scorer, kept_index(bundle.path, settings.retrieval.recall, models))
 
 
 def _try(scorer: Scorer, name: str) -> None:
