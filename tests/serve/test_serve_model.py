@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -13,8 +14,10 @@ import torch
 from server_helpers import Server, run
 
 from onward.data.dataset import sha256
+from onward.errors import FormatError
 from onward.serve.process.launch import choose, give_up, take_over
-from onward.serve.store.protocol import Deployment, open_store
+from onward.serve.store.discard import discarded_on_failure
+from onward.serve.store.protocol import Deployment, Event, EventStore, open_store
 
 
 def deployment(store: Path) -> Deployment:
@@ -51,6 +54,48 @@ def test_a_bad_model_is_refused_and_the_store_stays_as_it_was(nan: Path, tmp_pat
     assert "Traceback" not in refused.stderr
     after = deployment(tmp_path / "events.db")
     assert (after.active, after.previous, after.target, after.generation) == ("first", None, None, 1)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_start_that_fails_leaves_no_store_behind(nan: Path, tmp_path: Path, workers: str) -> None:
+    (tmp_path / "shop").mkdir()
+    store = tmp_path / "shop" / "new" / "events.db"
+    refused = run("serve", str(nan), "--store", str(store), "--port", "0", "--workers", workers, "--json")
+    assert (refused.returncode, "Traceback" in refused.stderr) == (2, False)
+    assert list((tmp_path / "shop").iterdir()) == []
+
+    (tmp_path / "shop" / "notes.txt").touch()
+    refused = run("serve", "--store", str(tmp_path / "shop" / "events.db"), "--port", "0", "--json")
+    assert "which model? the store names none" in json.loads(refused.stdout)["error"]["message"]
+    assert [file.name for file in (tmp_path / "shop").iterdir()] == ["notes.txt"]
+
+
+def test_a_store_that_somebody_uses_stays(tmp_path: Path) -> None:
+    """What another command put into the new file meanwhile, and a file that was there before."""
+
+    def fail(store: Path, meanwhile: Callable[[], object]) -> None:
+        with pytest.raises(FormatError), discarded_on_failure(str(store)):
+            open_store(store).close()
+            meanwhile()
+            raise FormatError("the model is bad")
+
+    fail(tmp_path / "a.db", lambda: None)
+    assert list(tmp_path.iterdir()) == []
+
+    def put(store: Path) -> None:
+        with closing(open_store(store)) as opened:
+            opened.append([Event("e", "ann", "i")])
+
+    fail(tmp_path / "b.db", lambda: put(tmp_path / "b.db"))
+    assert [file.name for file in tmp_path.iterdir()] == ["b.db"]
+    used: list[EventStore] = []
+    fail(tmp_path / "c.db", lambda: used.append(open_store(tmp_path / "c.db")))
+    assert used[0].append([Event("e", "ann", "i")])[0].status == "stored"
+    used[0].close()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["b.db", "c.db"]
+    open_store(tmp_path / "d.db").close()
+    fail(tmp_path / "d.db", lambda: None)
+    assert (tmp_path / "d.db").is_file()
 
 
 def test_a_good_model_takes_over_and_the_one_before_is_kept(models: Path, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from onward.serve.process.logs import log_to_stderr
 from onward.serve.process.plan import WorkerPlan
 from onward.serve.process.supervisor import supervise
 from onward.serve.settings import read_settings
+from onward.serve.store.discard import discarded_on_failure
 from onward.serve.store.protocol import open_store, place
 
 
@@ -51,13 +52,17 @@ def run_server(
     """Serve until SIGTERM or SIGINT; returns the signal. Arguments as those of `onward serve`.
 
     Raises:
-        OnwardError: the settings, the store, the model or the address can't be used.
+        OnwardError: the settings, the store, the model or the address can't be used. A store that was made for this
+            start is gone then.
     """
     log_to_stderr()
     settings = read_settings(config)
     name = None if model is None else model_name(model)
     address = listen(host, port, workers)
-    try:
+    with ExitStack() as leaving:
+        for one in address.listening:
+            leaving.callback(one.close)
+        leaving.enter_context(discarded_on_failure(store))
         keys, choice = _check(store, address, name)
         notes = [choice.note] if choice.note else []
         if port and address.port != port:
@@ -74,9 +79,6 @@ def run_server(
             name=f"{socket.gethostname()}:{address.port}",
         )
         return _run(plan, address, lambda: ready(Started(address.url, choice.model, place(store), keys, notes)))
-    finally:
-        for one in address.listening:
-            one.close()
 
 
 def _check(store: str, address: Address, name: str | None) -> tuple[int, Choice]:

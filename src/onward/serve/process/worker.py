@@ -59,10 +59,14 @@ def run_worker(plan: WorkerPlan, listening: socket.socket, table: int | None, re
 def build_service(plan: WorkerPlan, table: int | None) -> Service:
     """The parts of a worker, loaded and connected."""
     store = open_store(plan.store, plan.settings.impressions, retention=plan.settings.retention)
-    metrics = Metrics(table, plan.number)
-    shelf = Shelf(store, plan.settings, plan.models, plan.model)
-    deployer = Deployer(store, shelf, f"{plan.name}/{plan.number}")
-    deployer.start(plan.first)
+    try:
+        metrics = Metrics(table, plan.number)
+        shelf = Shelf(store, plan.settings, plan.models, plan.model)
+        deployer = Deployer(store, shelf, f"{plan.name}/{plan.number}")
+        deployer.start(plan.first)
+    except BaseException:
+        store.close()
+        raise
     return Service(store, plan.settings, deployer, Keys(store), metrics, plan.number)
 
 
