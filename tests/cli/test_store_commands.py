@@ -25,16 +25,18 @@ def test_count_copy_export_forget(capsys: pytest.CaptureFixture[str]) -> None:
     for line in ("stats", "backup -o copy.db", "export -o out", "forget ann"):
         assert main(["store", *line.split(), "--store", "shop.db"]) == 0
     said = capsys.readouterr().out
-    assert "5 events of 2 users with 1 items" in said
-    assert "1 lists logged" in said
+    assert "5 events of 2 users with 1 item\n" in said
+    assert "1 list logged, 0 shown, 0 lost" in said
     assert "copy.db:" in said
     assert "onward prepare out/events.parquet --items out/items.parquet -o dataset" in said
-    assert "removed: 3 events, 0 clicks, 0 shown, 1 impressions, 1 users" in said
+    assert "removed: 3 events, 0 clicks, 0 shown lists, 1 logged list, 1 user" in said
     assert "the write-ahead log was overwritten and emptied" in said
     assert "models were not looked at" in said
     assert "backup" in said
     assert main(["store", "stats", "--store", "shop.db"]) == 0
-    assert "2 events of 1 users" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "2 events of 1 user with 1 item\n" in said
+    assert "1 user forgotten\n" in said
 
 
 @pytest.mark.usefixtures("shop")

@@ -49,10 +49,12 @@ def _print(result: Replayed) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
+    from onward.evaluate.report_text import counted
+
     out = console()
     out.print(
-        f"[bold]{result.model}[/] offline, {', '.join(result.served) or 'nothing'} on the server: {result.events:,} "
-        f"events in {result.seconds:,.0f} s, {result.requests:,} requests of protocol '{result.protocol['split']}'"
+        f"[bold]{result.model}[/] offline, {', '.join(result.served) or 'nothing'} on the server: "
+        f"{counted(result.events, 'event')} in {result.seconds:,.0f} s, {counted(result.requests, 'request')} of protocol '{result.protocol['split']}'"
     )
     out.print(f"histories  {result.histories_same:,} of {result.requests:,} the same to the bit")
     out.print(
@@ -64,15 +66,15 @@ def _print(result: Replayed) -> None:
         table.add_row(name, f"{values.evaluated:.5f}", f"{values.offline:.5f}", f"{values.online:.5f}")
     out.print(table)
     if result.fallback:
-        out.print(f"popularity made or filled {result.fallback:,} lists")
+        out.print(f"popularity made or filled {counted(result.fallback, 'list')}")
     if result.left_out:
         out.print(
-            f"{result.left_out:,} requests left out: their history has events of the target's own time, which a server "
-            "that is told the time leaves out"
+            f"{counted(result.left_out, 'request')} left out, with events of the target's own time in the history: a "
+            "server that is told the time leaves these out"
         )
     for reason, number in result.refused.items():
-        out.print(f"[yellow]refused[/]    {number:,} events: {reason}")
+        out.print(f"[yellow]refused[/]    {counted(number, 'event')}: {reason}")
     for one in result.differences:
-        out.print(f"[red]differs[/]    user {one.user}, {one.events:,} events")
+        out.print(f"[red]differs[/]    user {one.user}, {counted(one.events, 'event')}")
         out.print(f"           offline {' '.join(one.offline)}\n           server  {' '.join(one.online)}")
     out.print("[green]the server answers as offline evaluation does[/]" if result.agrees else "[red]they differ[/]")

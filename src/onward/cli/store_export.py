@@ -47,8 +47,10 @@ def store_export(
     made = ExportedStore(folder=str(out), rows=rows, prepare=f"onward prepare {events} --items {items} -o dataset")
 
     def render() -> None:
+        from onward.evaluate.report_text import counted
+
         for name, count in rows.items():
-            console().print(f"{out / name}.parquet: {count:,} rows")
+            console().print(f"{out / name}.parquet: {counted(count, 'row')}")
         console().print(f"next: {made.prepare}")
 
     emit(made, as_json, render)

@@ -13,6 +13,16 @@ from onward.cli.keys_list import Store
 from onward.payload import Payload
 
 
+_NOUNS = {
+    "events": "event",
+    "clicks": "click",
+    "shown": "shown list",
+    "impressions": "logged list",
+    "users": "user",
+}
+"""Table -> what a row of it is."""
+
+
 class StoreCopy(Payload):
     """A copy that was made of the store."""
 
@@ -71,10 +81,12 @@ def _print(receipt: ForgottenUser, models: Path | None) -> None:
     from rich.markup import escape
 
     from onward.data.times import describe
+    from onward.evaluate.report_text import counted
 
     out = console()
     out.print(f"[bold]{escape(receipt.user)}[/bold] was forgotten at {describe(receipt.time)}")
-    out.print("removed: " + ", ".join(f"{count:,} {table}" for table, count in receipt.removed.items()))
+    removed = (counted(count, _NOUNS[table]) for table, count in receipt.removed.items())
+    out.print("removed: " + ", ".join(removed))
     for line in receipt.details:
         out.print(f"- {line}")
     if not receipt.overwritten:

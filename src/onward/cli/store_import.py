@@ -42,6 +42,7 @@ def store_import(
     """
     from onward.cli.progress import steps_progress
     from onward.data.dataset import open_dataset
+    from onward.evaluate.report_text import counted
     from onward.serve.store.importing import import_events
     from onward.serve.store.protocol import open_store
 
@@ -55,9 +56,10 @@ def store_import(
     payload = ImportedEvents(store=store, stored=done.stored, known=done.known, refused=done.refused)
 
     def render() -> None:
-        known = f"; {done.known:,} were there already" if done.known else ""
-        console().print(f"{done.stored:,} events of {len(data.users):,} users stored in {store}{known}")
+        known = f"; {done.known:,} {'was' if done.known == 1 else 'were'} there already" if done.known else ""
+        stored, users = counted(done.stored, "event"), counted(len(data.users), "user")
+        console().print(f"{stored} of {users} stored in {store}{known}")
         for reason, number in done.refused.items():
-            console(error=True).print(f"[yellow]note:[/] {number:,} events refused: {reason}")
+            console(error=True).print(f"[yellow]note:[/] {counted(number, 'event')} refused: {reason}")
 
     emit(payload, as_json, render)

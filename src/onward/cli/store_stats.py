@@ -64,14 +64,17 @@ def store_stats(*, store: Store = "onward.db", as_json: Json = False) -> None:
 
     def render() -> None:
         from onward.data.times import describe
+        from onward.evaluate.report_text import counted
 
         out = console()
         out.print(f"[bold]{counts.backend}[/bold], tables of version {counts.schema_version}, {counts.bytes:,} bytes")
-        out.print(f"{counts.events:,} events of {counts.users:,} users with {counts.items:,} items")
+        events, users = counted(counts.events, "event"), counted(counts.users, "user")
+        out.print(f"{events} of {users} with {counted(counts.items, 'item')}")
         if counts.oldest is not None and counts.newest is not None:
             out.print(f"from {describe(counts.oldest)} to {describe(counts.newest)}")
-        out.print(f"{counts.impressions:,} lists logged, {counts.shown:,} shown, {counts.impressions_lost:,} lost")
-        out.print(f"{counts.attributed:,} clicks on them, {counts.unattributed:,} clicks of no logged list")
-        out.print(f"users forgotten: {counts.forgotten:,}")
+        lists, clicks = counted(counts.impressions, "list"), counted(counts.attributed, "click")
+        out.print(f"{lists} logged, {counts.shown:,} shown, {counts.impressions_lost:,} lost")
+        out.print(f"{clicks} on them, {counted(counts.unattributed, 'click')} of no logged list")
+        out.print(f"{counted(counts.forgotten, 'user')} forgotten")
 
     emit(counts, as_json, render)
