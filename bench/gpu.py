@@ -34,6 +34,7 @@ HERE = Path(__file__).parent
 COMMAND = [sys.executable, "-c", "import sys; from onward.cli.main import main; sys.exit(main())"]
 DEVICES = ("cpu", "cuda")
 BATCH, LENGTH = 6400, 200
+SAME = ("model.dropout=0", "model.max_length=50", "model.softmax=float32", "train.epochs=1", "train.batch_tokens=2048")
 TRAINING = [f"train.batch_tokens={BATCH}", f"model.max_length={LENGTH}", "train.validate_every=100"]
 SERVED, CLIENTS, SECONDS = 400, 16, 8.0
 """Users whose lists are compared, requests at a time, and seconds of load."""
@@ -55,7 +56,20 @@ def command(device: str, *words: str, threads: int = 0) -> dict[str, Any]:
 def trained(device: str, dataset: Path, model: str, out: Path, *sets: str, threads: int = 0) -> dict[str, Any]:
     """One training."""
     words = [word for one in sets for word in ("--set", one)]
-    return command(device, "train", str(dataset), "-m", model, "-o", str(out), "--overwrite", *words, threads=threads)
+    return command(
+        device,
+        "train",
+        str(dataset),
+        "-m",
+        model,
+        "-o",
+        str(out),
+        "--protocol",
+        "last",
+        "--overwrite",
+        *words,
+        threads=threads,
+    )
 
 
 def losses(run: Path) -> np.ndarray:
@@ -80,10 +94,11 @@ def agree(dataset: Path, folder: Path) -> list[dict[str, Any]]:
             lists = [bundle.model.recommend(some, 10) for bundle in bundles]
             scores = [bundle.model.score(some)[:, 1:].cpu().numpy() for bundle in bundles]
         except (RuntimeError, OnwardError) as error:
+            print(json.dumps({"model": model, "problem": str(error)[-1500:]}), file=sys.stderr, flush=True)
             return {"model": model, "problem": str(error)[-1500:]}
         by_device = [losses(folder / f"{model}-{device}") for device in DEVICES]
         spread = np.std(scores[0])
-        return {
+        row = {
             "model": model,
             "loss": float(np.abs(by_device[0] - by_device[1]).max() / by_device[0].max()),
             "validation": [found[device]["validation"]["ndcg@10"] for device in DEVICES],
@@ -91,12 +106,11 @@ def agree(dataset: Path, folder: Path) -> list[dict[str, Any]]:
             "same_lists": float((lists[0].items == lists[1].items).all(1).mean()),
             "seconds": time.perf_counter() - started,
         }
+        print(json.dumps(row), file=sys.stderr, flush=True)
+        return row
 
     with ThreadPoolExecutor(14) as pool:
         return list(pool.map(one, (name for name in MODELS if model_class(name).traits.trainable)))
-
-
-SAME = ("model.dropout=0", "train.epochs=1", "train.batch_tokens=2048", "model.softmax=float32")
 
 
 def repeat(dataset: Path, folder: Path) -> dict[str, bool]:
@@ -118,9 +132,8 @@ def speed(dataset: Path, folder: Path) -> list[dict[str, Any]]:
     rows = []
     for model, width, more in (
         ("sasrec", 64, ()),
-        ("sasrec", 256, ()),
-        ("esasrec", 256, ()),
         ("gru", 128, ()),
+        ("esasrec", 256, ()),
         ("sasrec", 256, ("model.blocks=4", "train.batch_tokens=25600")),
     ):
         for device in DEVICES:

@@ -31,7 +31,7 @@ from onward.train.loop import train_model
 from onward.train.tracking import Tracker
 
 GPU_CHUNK_ROWS = 8192
-"""Rows of logits over the catalog that keep a GPU busy (not measured on one)."""
+"""Rows of logits over the catalog that keep a GPU busy."""
 
 
 @dataclass(frozen=True)
