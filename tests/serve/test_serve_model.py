@@ -74,10 +74,13 @@ def test_a_store_that_somebody_uses_stays(tmp_path: Path) -> None:
     """What another command put into the new file meanwhile, and a file that was there before."""
 
     def fail(store: Path, meanwhile: Callable[[], object]) -> None:
-        with pytest.raises(FormatError), discarded_on_failure(str(store)):
+        def start() -> None:
             open_store(store).close()
             meanwhile()
             raise FormatError("the model is bad")
+
+        with pytest.raises(FormatError), discarded_on_failure(str(store)):
+            start()
 
     fail(tmp_path / "a.db", lambda: None)
     assert list(tmp_path.iterdir()) == []

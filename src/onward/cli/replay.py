@@ -52,9 +52,10 @@ def _print(result: Replayed) -> None:
     from onward.evaluate.report_text import counted
 
     out = console()
+    served, requests = ", ".join(result.served) or "nothing", counted(result.requests, "request")
     out.print(
-        f"[bold]{result.model}[/] offline, {', '.join(result.served) or 'nothing'} on the server: "
-        f"{counted(result.events, 'event')} in {result.seconds:,.0f} s, {counted(result.requests, 'request')} of protocol '{result.protocol['split']}'"
+        f"[bold]{result.model}[/] offline, {served} on the server: {counted(result.events, 'event')} in "
+        f"{result.seconds:,.0f} s, {requests} of protocol '{result.protocol['split']}'"
     )
     out.print(f"histories  {result.histories_same:,} of {result.requests:,} the same to the bit")
     out.print(

@@ -12,7 +12,6 @@ from onward.cli.common import Json, console, emit
 from onward.cli.keys_list import Store
 from onward.payload import Payload
 
-
 _NOUNS = {
     "events": "event",
     "clicks": "click",
