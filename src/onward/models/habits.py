@@ -91,28 +91,29 @@ class Habits:
         age_SP = age_SP.clamp(min=0).to(dtype)
         days_SP = _days(batch, steps_S, step_M, padded, dtype) if batch.times is not None else torch.zeros_like(age_SP)
         size = (len(steps_S), int(slot_U.max()) + 1)
-
-        def total(weights_SP: Tensor) -> Tensor:
-            return weights_SP.new_zeros(size).scatter_add(1, slot_SP, weights_SP * there_SP)
+        place_SP = slot_SP + size[1] * torch.arange(size[0], device=slot_SP.device)[:, None]
 
         def least(values_SP: Tensor) -> Tensor:
             largest = torch.finfo(dtype).max
             values_SP = values_SP.masked_fill(~there_SP, largest)
             return values_SP.new_full(size, largest).scatter_reduce(1, slot_SP, values_SP, "amin")
 
-        count_SI = total(torch.ones_like(age_SP))
-        asked, slot = (count_SI > 0).nonzero().unbind(1)
-        pairs = asked * size[1] + slot
+        weights = [torch.ones_like(age_SP)]
+        weights += [torch.exp2(-age_SP / half) for half in HALF_LIVES_STEPS]
+        weights += [torch.exp2(-days_SP / half) for half in HALF_LIVES_DAYS]
+        weights_SPK = torch.stack(weights, 2) * there_SP[:, :, None]
+        empty = weights_SPK.new_zeros(size[0] * size[1], len(weights))
+        sums = empty.index_add(0, place_SP.flatten(), weights_SPK.flatten(0, 1))
+        pairs = (sums[:, 0] > 0).nonzero().squeeze(1)
+        sums, asked, slot = sums[pairs], pairs // size[1], pairs % size[1]
 
         def picked(values_SI: Tensor) -> Tensor:
             return values_SI.flatten()[pairs]
 
-        count, newest, oldest = picked(count_SI), picked(least(days_SP)), -picked(least(-days_SP))
+        count, newest, oldest = sums[:, 0], picked(least(days_SP)), -picked(least(-days_SP))
         begin_B = batch.lengths.cumsum(0) - batch.lengths
         numbers = [
-            count,
-            *(picked(total(torch.exp2(-age_SP / half))) for half in HALF_LIVES_STEPS),
-            *(picked(total(torch.exp2(-days_SP / half))) for half in HALF_LIVES_DAYS),
+            *sums.unbind(1),
             picked(least(age_SP)),
             newest,
             (oldest - newest) / (count - 1).clamp(min=1),
