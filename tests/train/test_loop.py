@@ -145,6 +145,12 @@ def test_a_static_model_that_can_not_be_fitted_leaves_nothing_behind(dataset: Pa
     assert not (tmp_path / "run").exists()
 
 
+def test_the_model_that_leads_the_table_is_trained_where_none_is_named(dataset: Path, tmp_path: Path) -> None:
+    settings = ["model.width=8", "train.epochs=1"]
+    done = train(dataset, out=tmp_path / "run", protocol="last", settings=settings, progress=False)
+    assert done.config.model["name"] == "esasrec"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -154,7 +160,6 @@ def test_a_static_model_that_can_not_be_fitted_leaves_nothing_behind(dataset: Pa
         (["-m", "sasrec", "--set", "model.witdh=3"], "did you mean 'width'?"),
         (["-m", "sasrec", "--set", "model.width=many"], "model.width = 'many'"),
         (["-m", "sasrec", "--set", "epochs"], "not of the form key=value"),
-        ([], "which model?"),
         (["-m", "sasrec", "--set", "model.loss=mse"], "value column"),
         (["-m", "sasrec", "--set", "train.monitor=ndgc@10"], "train.monitor"),
         (["-m", "sasrec", "--config", "absent.toml"], "no such file: absent.toml"),

@@ -40,7 +40,7 @@ def train(
     dataset: Path,
     *,
     model: Annotated[
-        str, Parameter(name=["--model", "-m"], help="Name of the model; `onward models` lists them.")
+        str, Parameter(name=["--model", "-m"], help="Name of the model; `onward models` lists them. [default: esasrec]")
     ] = "",
     out: Annotated[Path, Parameter(name=["--out", "-o"], help="Run folder to write.")] = Path("run"),
     protocol: Annotated[
@@ -73,7 +73,7 @@ def train(
 
     Ctrl-C keeps a checkpoint; the same command with --resume goes on to the same result, to the bit.
 
-    Example: onward train dataset/ --model sasrec -o runs/sasrec --protocol time --set model.width=128
+    Example: onward train dataset/ --model gru -o runs/gru --protocol time --set model.width=128
 
     Parameters
     ----------

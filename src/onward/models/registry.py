@@ -33,6 +33,9 @@ MODELS = {
     "bert4rec": "onward.models.bert4rec:BERT4Rec",
 }
 
+DEFAULT_MODEL = "esasrec"
+"""What is trained when no model is named: first or level with the first on five public files (docs/results.md)."""
+
 
 def model_class(name: str) -> type[Recommender]:
     """The class of a model. Raises ConfigError with the nearest name for an unknown one."""

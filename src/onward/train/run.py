@@ -21,7 +21,7 @@ from onward.errors import ConfigError, FormatError
 from onward.evaluate.validate import validation_metrics
 from onward.files import atomic_folder, check_target
 from onward.models.base import build, make_items
-from onward.models.registry import model_class
+from onward.models.registry import DEFAULT_MODEL, model_class
 from onward.models.sequence import SequenceModel
 from onward.preferences import apply_threads, preferences
 from onward.train.augmentation import check_augmentation
@@ -71,7 +71,7 @@ def train(
 
     Args:
         dataset: a prepared dataset or its folder.
-        model: name in the registry; may come from `config` instead.
+        model: name in the registry; may come from `config` instead; eSASRec where neither names one.
         protocol, refit, seed: as in `SplitConfig` and `RunConfig`; None leaves what `config` says.
         config: TOML file of settings; `settings` (`train.epochs=20`) go over it, and the arguments over both.
         like: an evaluated run to train again, as a rule with protocol `all`: its settings, its best number of epochs,
@@ -136,9 +136,7 @@ def _resolve(
             (values.setdefault(group, {}) if group else values)[name] = value
     values["dataset"], values["dataset_path"] = data.manifest.hash, str(data.path)
     run = RunConfig.parse(values)
-    if "name" not in run.model:
-        raise ConfigError("which model? none was named", "for example --model sasrec; onward models lists them")
-    cls = model_class(str(run.model["name"]))
+    cls = model_class(str(run.model.get("name", DEFAULT_MODEL)))
     parsed = cls.Config.parse({key: value for key, value in run.model.items() if key != "name"}, "model")
     own = parsed.resolved(data.manifest.items, preferences().softmax == "bfloat16")
     divided = split(data.histories, run.split, data.manifest.actions)
