@@ -192,15 +192,17 @@ class Client:
         user: str | None = None,
         *,
         session: str | None = None,
-        history: Sequence[str] | None = None,
+        history: Sequence[str | Mapping[str, Any]] | None = None,
         k: int = 10,
         at: When = None,
         rules: Mapping[str, Any] | None = None,
         reasons: bool = False,
     ) -> RankedList:
-        """The best items for a user, an anonymous session or a history of item ids (oldest first): one of the three.
+        """The best items for a user, an anonymous session or a history: one of the three.
 
         Args:
+            history: oldest first: item ids, or mappings with `item` and what else a stored event has: `time`, `action`,
+                `value`, `group`.
             k: length of the list.
             at: as of when; now by default.
             rules: further rules, such as `{"where": "price < 20", "deny": ["boots-42"]}`.

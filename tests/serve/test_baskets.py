@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -80,15 +81,41 @@ def test_baskets_are_those_of_preparation(tmp_path: Path, seed: int, duplicates:
     store.close()
 
 
-def test_the_items_of_a_typed_history_are_no_basket(tmp_path: Path) -> None:
+def test_the_items_of_a_typed_history_are_a_basket_where_they_say_so(tmp_path: Path) -> None:
     data = prepare(log(0), tmp_path / "dataset", group="basket")
     store, engine = stored(tmp_path, data, log(0).clear())
     (plain,) = engine.recommend([Request(history=(HistoryItem("1"), HistoryItem("2"), HistoryItem("3")))])
     (turned,) = engine.recommend([Request(history=(HistoryItem("3"), HistoryItem("2"), HistoryItem("1")))])
     assert [one.score for one in plain.items] != [one.score for one in turned.items], "their order counts"
     (at_once,) = engine.recommend([Request(history=tuple(HistoryItem(item, time=START) for item in "123"))])
-    (other,) = engine.recommend([Request(history=tuple(HistoryItem(item, time=START) for item in "321"))])
-    np.testing.assert_allclose([one.score for one in at_once.items], [one.score for one in other.items], rtol=1e-4)
+    assert [one.score for one in at_once.items] == [one.score for one in plain.items], "as of stored events without one"
+    (basket,) = engine.recommend([Request(history=tuple(HistoryItem(item, group="b") for item in "123"))])
+    (other,) = engine.recommend([Request(history=tuple(HistoryItem(item, group="b") for item in "321"))])
+    np.testing.assert_allclose([one.score for one in basket.items], [one.score for one in other.items], rtol=1e-4)
+    store.close()
+
+
+@pytest.mark.parametrize("duplicates", ["keep", "first", "last"])
+def test_a_typed_history_with_baskets_is_that_of_the_store(tmp_path: Path, duplicates: str) -> None:
+    frame = log(2)
+    frame = pl.concat([frame, frame[:60]])  # repeats in their baskets
+    data = prepare(frame, tmp_path / "dataset", group="basket", duplicates=duplicates)
+    store, engine = stored(tmp_path, data, frame)
+    users = frame["user"].unique().sort().to_list()
+    for user in users:
+        events = frame.filter(pl.col("user") == user)
+        typed = tuple(
+            HistoryItem(str(item), time * 1_000_000, group=basket)
+            for item, time, basket in events.select("item", "time", "basket").iter_rows()
+        )
+        ours, theirs = engine.recommend([Request(history=typed), Request(user=str(user))])
+        assert ours.history_events == theirs.history_events
+        assert [one.item for one in ours.items] == [one.item for one in theirs.items]
+        np.testing.assert_allclose([one.score for one in ours.items], [one.score for one in theirs.items], rtol=1e-5)
+    apart = [HistoryItem(str(n), START * 1_000_000, group="a" if n < 3 else "b") for n in range(6)]
+    together = [replace(one, group="a") for one in apart]
+    first, second = engine.recommend([Request(history=tuple(apart)), Request(history=tuple(together))])
+    assert [one.score for one in first.items] != [one.score for one in second.items]
     store.close()
 
 

@@ -23,6 +23,7 @@ from onward.serve.api.schemas import (
     ClickIn,
     EventIn,
     EventsIn,
+    HistoryItemIn,
     RecommendationIn,
     RecommendationsIn,
     ShownIn,
@@ -118,12 +119,13 @@ def _request(service: Service, body: RecommendationIn, where: str) -> Request:
         raise _wrong(where + "k", f"a list has at most {service.settings.limits.k} items")
     history = None
     if body.history is not None:
-        history = tuple(
-            HistoryItem(one) if isinstance(one, str) else HistoryItem(one.item, microseconds(one.time), one.action)
-            for one in body.history
-        )
+        history = tuple(HistoryItem(one) if isinstance(one, str) else _typed(one) for one in body.history)
     user = user_of(body.user, body.session)
     return Request(user, history, body.k, microseconds(body.at), body.rules, body.reasons, body.context)
+
+
+def _typed(event: HistoryItemIn) -> HistoryItem:
+    return HistoryItem(event.item, microseconds(event.time), event.action, event.value, event.group)
 
 
 def _list(made: Recommended) -> dict[str, Any]:

@@ -108,6 +108,10 @@ class HistoryItemIn(Wire):
     """When."""
     action: Id | None = None
     """View, cart, buy..."""
+    value: float | None = Field(None, allow_inf_nan=False, strict=True)
+    """Rating, quantity, seconds..."""
+    group: Id | None = None
+    """Events of one group happened together: a basket."""
 
 
 class RecommendationIn(Wire):
@@ -120,6 +124,13 @@ class RecommendationIn(Wire):
                 {"user": "42", "k": 10},
                 {"session": "f3a9", "k": 5, "rules": {"where": "price < 20", "deny": ["boots-42"]}, "reasons": True},
                 {"history": ["tent-2p", "socks-grey"]},
+                {
+                    "history": [
+                        {"item": "tent-2p", "time": "2026-11-25T18:04:00Z", "action": "buy", "group": "order-17"},
+                        {"item": "socks-grey", "time": "2026-11-25T18:04:00Z", "action": "buy", "group": "order-17"},
+                        {"item": "boots-42", "time": "2026-11-26T09:30:00Z", "action": "view"},
+                    ]
+                },
             ],
         }
     )
@@ -129,7 +140,7 @@ class RecommendationIn(Wire):
     session: Id | None = None
     """The anonymous session whose history it is."""
     history: list[Id | HistoryItemIn] | None = Field(None, max_length=MAX_HISTORY)
-    """Oldest first: ids, or objects with time and action."""
+    """Oldest first: ids, or objects with what a stored event has. It counts as the same events in the store would."""
     k: int = Field(10, ge=1, le=1_000, strict=True)
     """Length of the list."""
     at: Time | None = None

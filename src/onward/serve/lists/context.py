@@ -44,17 +44,16 @@ class FeatureReader:
         self.inputs = tuple(one.key for one in (self._action, self._value) if one is not None)
 
     def of_events(
-        self, actions: Ints, names: Sequence[str], values: NDArray[np.float32], size: int
+        self, actions: Ints, names: Sequence[str], values: NDArray[np.float32]
     ) -> dict[str, NDArray[np.generic]]:
         """Columns of one history's events: (n,) keys of action names (0 and what isn't there: none), (n,) values."""
         columns: dict[str, NDArray[np.generic]] = {}
         if self._action is not None:
-            known = np.where(actions < len(names), actions, 0) if len(actions) == size else np.zeros(size, np.int64)
+            known = np.where(actions < len(names), actions, 0)
             by_key = self._action.read(pl.Series([name or None for name in names] or [None], dtype=pl.String))
             columns["action"] = by_key[known]
         if self._value is not None:
-            given = values if len(values) == size else np.full(size, np.nan, dtype=np.float32)
-            columns["value"] = self._value.read(pl.Series(given))
+            columns["value"] = self._value.read(pl.Series(values))
         return columns
 
     def of_requests(self, contexts: Sequence[Mapping[str, JsonValue]]) -> dict[str, NDArray[np.generic]]:

@@ -9,7 +9,7 @@ model that learned from values.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from time import time_ns
 
 import numpy as np
@@ -28,7 +28,6 @@ from onward.serve.store.protocol import EventStore, StoredHistory
 DEEPER = 4
 """Factor by which more of a history is read where the model knows too little of it."""
 _NO_INTS: Ints = np.zeros(0, dtype=np.int64)
-_NO_VALUES: NDArray[np.float32] = np.zeros(0, dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,7 @@ class Given:
     Attributes:
         items: (n,) int32 indices of the live catalog, oldest first; 0 for an item that it doesn't have.
         times: (n,) int64 microseconds UTC; empty where none are known.
-        values: (n,) float32, NaN where missing; empty where none are known.
+        values: (n,) float32, NaN where missing.
         groups: (n,) int64 number of each event's group, ascending; empty where the model knows no groups.
         actions: (n,) int64 keys of `names`; 0 where an event has none.
         names: actions by key; of stored events perhaps not all of them yet.
@@ -101,37 +100,54 @@ class HistoryReader:
 
     def _stored(self, request: Request, found: StoredHistory, limit: int, now: int) -> Given:
         """What the store gave when asked for `limit` events; it is asked for more where too few are of known items."""
-        groups = _NO_INTS
-        if self._baskets:
-            found, groups = in_baskets(found, self._store.groups(found.seqs))
-        elif self._grouped:
-            groups = runs(found.times)
-        items, times, values, actions = self._keys.lookup(found.items), found.times, found.values, found.actions
-        whole = len(items) < limit
-        if self._duplicates in ("first", "last"):
-            kept = _distinct([items, times, actions, *([groups] if self._grouped else [])], self._duplicates)
-            items, times, values, actions = items[kept], times[kept], values[kept], actions[kept]
-            groups = groups[kept] if self._grouped else groups
-        if not whole and limit < self._most and np.count_nonzero(self._readable(items)) < self._limit:
+        whole = len(found) < limit
+        found = replace(found, items=self._keys.lookup(found.items).astype(np.int64))
+        found, groups = self._arranged(found, self._store.groups(found.seqs) if self._baskets else {})
+        if not whole and limit < self._most and np.count_nonzero(self._readable(found.items)) < self._limit:
             limit = min(self._most, DEEPER * limit)
             return self._stored(request, self._store.history(request.user or "", limit, request.at), limit, now)
-        at = now if request.at is None else request.at
-        return Given(items, times, values, groups, actions, self._names, whole, at, request.context)
+        return _given(request, found, found.times, groups, self._names, whole, now)
 
     def _typed(self, request: Request, catalog: LiveCatalog, now: int) -> Given:
-        """The history that comes with a request. Times count where every event has one; so do groups of one time."""
+        """The history that comes with a request, as if its events had been stored in this order. Times count where
+        every event has one; elsewhere each event is at a moment of its own."""
         history = request.history or ()
-        items = np.array([catalog.index(one.item) for one in history], dtype=np.int32)
-        known = [one.time for one in history if one.time is not None]
-        times = np.array(known, dtype=np.int64) if len(known) == len(history) else _NO_INTS
         names = ["", *dict.fromkeys(one.action for one in history if one.action)]
-        actions = np.array([names.index(one.action or "") for one in history], dtype=np.int64)
-        if len(times):
-            order = np.argsort(times, kind="stable")
-            items, times, actions = items[order], times[order], actions[order]
-        groups = (runs(times) if len(times) else np.arange(len(items))) if self._grouped else _NO_INTS
-        at = now if request.at is None else request.at
-        return Given(items, times, _NO_VALUES, groups, actions, names, True, at, request.context)
+        known = [one.time for one in history if one.time is not None]
+        timed = len(known) == len(history)
+        values = [np.nan if one.value is None else one.value for one in history]
+        places = np.arange(len(history))
+        typed = StoredHistory(
+            np.array([catalog.index(one.item) for one in history], dtype=np.int64),
+            np.array(known, dtype=np.int64) if timed else places,
+            np.array([names.index(one.action or "") for one in history], dtype=np.int64),
+            np.array(values, dtype=np.float32),
+            places,
+        )
+        typed = _select(typed, np.argsort(typed.times, kind="stable"))
+        baskets = {place: one.group for place, one in enumerate(history) if one.group is not None}
+        typed, groups = self._arranged(typed, baskets if self._baskets else {})
+        return _given(request, typed, typed.times if timed else _NO_INTS, groups, names, True, now)
+
+    def _arranged(self, events: StoredHistory, baskets: Mapping[int, str]) -> tuple[StoredHistory, Ints]:
+        """A history as preparation makes it: the events of a basket together, without duplicates where it kept none.
+
+        Args:
+            events: `items` are indices of the live catalog.
+            baskets: seq -> name of its basket.
+
+        Returns it, and (n,) int64 number of each event's group; empty where the model knows no groups.
+        """
+        groups = _NO_INTS
+        if self._baskets:
+            events, groups = in_baskets(events, baskets)
+        elif self._grouped:
+            groups = runs(events.times)
+        if self._duplicates in ("first", "last"):
+            same = [events.items, events.times, events.actions, *([groups] if self._grouped else [])]
+            kept = _distinct(same, self._duplicates)
+            events, groups = _select(events, kept), groups[kept] if self._grouped else groups
+        return events, groups
 
     def _readable(self, items: NDArray[np.int32]) -> NDArray[np.bool_]:
         """(n,) bool: items that the model's catalog has."""
@@ -197,17 +213,29 @@ class HistoryReader:
         """The columns beside the items that this model reads."""
         columns: dict[str, NDArray[np.generic]] = {}
         if self._timed:
-            columns["time"] = np.concatenate([_or(one.times, len(one.items), one.at) for one in given])
+            columns["time"] = np.concatenate([_times(one) for one in given])
         if self._features.inputs:
             if "action" in self._features.inputs:
                 self._know_actions(given)
-            read = [self._features.of_events(one.actions, one.names, one.values, len(one.items)) for one in given]
+            read = [self._features.of_events(one.actions, one.names, one.values) for one in given]
             columns |= {name: np.concatenate([one[name] for one in read]) for name in self._features.inputs}
         if self._valued:
-            columns["value"] = np.concatenate([_or(one.values, len(one.items), np.nan) for one in given])
+            columns["value"] = np.concatenate([one.values for one in given])
         if self._grouped:
             columns["group"] = np.concatenate([one.groups for one in given]).astype(np.int32)
         return columns
+
+
+def _given(
+    request: Request, events: StoredHistory, times: Ints, groups: Ints, names: Sequence[str], whole: bool, now: int
+) -> Given:
+    items = events.items.astype(np.int32)
+    at = now if request.at is None else request.at
+    return Given(items, times, events.values, groups, events.actions, names, whole, at, request.context)
+
+
+def _select(events: StoredHistory, places: Ints) -> StoredHistory:
+    return StoredHistory(*(getattr(events, column.name)[places] for column in fields(events)))
 
 
 def _distinct(columns: Sequence[NDArray[np.generic]], which: str) -> Ints:
@@ -220,5 +248,6 @@ def _distinct(columns: Sequence[NDArray[np.generic]], which: str) -> Ints:
     return np.sort(kept)
 
 
-def _or(column: NDArray[np.generic], size: int, filling: float) -> NDArray[np.generic]:
-    return column if len(column) == size else np.full(size, filling, dtype=column.dtype)
+def _times(given: Given) -> Ints:
+    """(n,) int64; where no times are known, everything was when the list is asked for."""
+    return given.times if len(given.times) == len(given.items) else np.full(len(given.items), given.at)

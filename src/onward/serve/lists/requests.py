@@ -54,11 +54,15 @@ class HistoryItem:
         item: id.
         time: microseconds UTC; None where it isn't known.
         action: view, cart, buy...
+        value: rating, quantity, seconds...
+        group: its basket.
     """
 
     item: str
     time: int | None = None
     action: str | None = None
+    value: float | None = None
+    group: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
