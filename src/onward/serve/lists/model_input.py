@@ -149,7 +149,7 @@ class HistoryReader:
             events, groups = _select(events, kept), groups[kept] if self._grouped else groups
         return events, groups
 
-    def _readable(self, items: NDArray[np.int32]) -> NDArray[np.bool_]:
+    def _readable(self, items: NDArray[np.integer]) -> NDArray[np.bool_]:
         """(n,) bool: items that the model's catalog has."""
         return (items > 0) & (items <= self._n_items)
 
