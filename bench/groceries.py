@@ -27,7 +27,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "repeat": SASREC | {"repeat": True},
     "full": SASREC | {"repeat": True, "features": "all"},
 }
-TRAIN = {"epochs": 14, "batch_tokens": 1024, "validate_every": 1, "item_optimiser": "adagrad"}
+TRAIN = {"epochs": 12, "batch_tokens": 1024, "validate_every": 1, "item_optimiser": "adagrad"}
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """No harm: what features do to the ranking of items that training knows well, on ml-1m and amazon-beauty.
 
+python bench/no_harm.py prepare FILE --data FOLDER [-o .bench/no-harm]
 python bench/no_harm.py train FILE NAME --data FOLDER [--seed 0] [--seconds N] [-o .bench/no-harm]
 python bench/no_harm.py report [-o .bench/no-harm]
 
@@ -90,9 +91,9 @@ def dataset(file: str, data: Path, kept: Path) -> Dataset:
 
 
 def main() -> None:
-    """Train one model, or print the tables."""
+    """Prepare a file, train one model, or print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("do", choices=["train", "report"])
+    parser.add_argument("do", choices=["prepare", "train", "report"])
     parser.add_argument("file", nargs="?", choices=list(FILES))
     parser.add_argument("name", nargs="?", choices=list(NAMES))
     parser.add_argument("--data", type=Path, default=Path("data"))
@@ -107,9 +108,12 @@ def main() -> None:
     out, work = given.out / given.file, given.out / "work"
     out.mkdir(parents=True, exist_ok=True)
     work.mkdir(exist_ok=True)
+    made = dataset(given.file, given.data, work)
+    if given.do == "prepare":
+        return
     settings = {table: dict(values) for table, values in SETTINGS[given.file].items()}
     settings["model"] |= NAMES[given.name]
-    measure(dataset(given.file, given.data, work), given.name, given.seed, settings, work, out, given.seconds)
+    measure(made, given.name, given.seed, settings, work, out, given.seconds)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from onward.evaluate.protocol import evaluate
 from onward.train.run import Trained, train
 
 METRIC = "ndcg@10"
-SECONDS_KEPT = 60.0
+SECONDS_KEPT = 45.0
 """Of a limit, what the test and the rest may take."""
 
 
@@ -36,7 +36,7 @@ def measure(
     config.write_text("\n".join(_lines(settings)) + "\n", encoding="utf-8")
     epochs = int(settings["train"]["epochs"])
     if seconds is not None:
-        first = _train(dataset, config, seed, work / "first", 1)
+        first = _train(dataset, config, seed, work / f"{name}-{seed}-first", 1)
         fit = (seconds - first.seconds - SECONDS_KEPT) / first.seconds
         epochs = max(1, min(epochs, int(fit)))
         print(f"{name} {seed}: {first.seconds:.0f} s an epoch, so {epochs} epochs; {first.validation}", flush=True)
