@@ -234,7 +234,7 @@ def test_a_server_scores_it_as_evaluation_does(tmp_path: Path) -> None:
     from onward.config import RunConfig
     from onward.data.catalog import Catalog
     from onward.data.dataset import Manifest
-    from onward.serve.lists.onnx import why_not
+    from onward.models.onnx import why_not
     from onward.serve.lists.scoring import Scorer
 
     model = _model().float()
@@ -260,4 +260,4 @@ def test_a_server_scores_it_as_evaluation_does(tmp_path: Path) -> None:
     scorer, asked = Scorer(bundle), Histories.from_lists([[1, 2, 1], [5]], V)
     assert torch.equal(scorer.scores(asked)[:, 1:], model.score(asked)[:, 1:])
     assert not scorer.has_states
-    assert "repeats items of the history" in (why_not(bundle) or "")
+    assert "repeats items of the history" in (why_not(bundle.model, False) or "")

@@ -6,11 +6,14 @@ import json
 import logging
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from engine_helpers import make_bundle, shop
+from numpy.typing import NDArray
 
 from onward.bundle import ENCODER, Bundle, add_metrics, export, load_bundle, read_manifest
 from onward.cli.main import main
@@ -18,8 +21,8 @@ from onward.data.dataset import Dataset, sha256
 from onward.data.sequences import Histories
 from onward.errors import ConfigError, FormatError, MissingExtraError
 from onward.manifest import Measurement
+from onward.models.onnx import TOLERANCE, OnnxEncoder, export_encoder, why_not
 from onward.models.sequence import SequenceModel
-from onward.serve.lists.onnx import TOLERANCE, OnnxEncoder, export_encoder, why_not
 from onward.serve.lists.scoring import Scorer
 from onward.serve.models.folder import load_model
 from onward.serve.settings import ServeConfig
@@ -60,7 +63,7 @@ def assert_equal(bundle: Bundle, encoder: OnnxEncoder) -> None:
 def test_states_are_those_of_the_weights(name: str, data: Dataset, tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path / "model", data, name, width=8, max_length=10)
     assert isinstance(bundle.model, SequenceModel)
-    assert_equal(bundle, OnnxEncoder(export_encoder(bundle), bundle.model, threads=1))
+    assert_equal(bundle, OnnxEncoder(export_encoder(bundle.model, False), bundle.model, threads=1))
     assert logging.getLogger("torch").isEnabledFor(logging.ERROR)
     assert logging.root.manager.disable == logging.NOTSET
 
@@ -77,6 +80,40 @@ def test_a_bundle_with_a_graph(exported: Path, data: Dataset) -> None:
     asked = data.histories.select(slice(0, 20))
     np.testing.assert_allclose(scorer.scores(asked), bundle.model.score_histories(asked), rtol=1e-5, atol=1e-6)
     assert not Scorer(bundle, onnx=False).uses_onnx
+
+
+def test_a_loaded_bundle_answers_few_histories_by_its_graph(exported: Path, data: Dataset) -> None:
+    """The lists are those of the weights; many histories go through the weights, and so do all once these change."""
+    plain, quick = load_bundle(exported).model, load_bundle(exported, onnx=True).model
+    assert isinstance(quick, SequenceModel)
+    assert quick.quick_states is not None
+    asked: list[int] = []
+
+    def counted(some: Histories, states: Callable[[Histories], NDArray[np.float32]] = quick.quick_states) -> Any:
+        asked.append(len(some))
+        return states(some)
+
+    quick.quick_states = counted
+    for some in (data.histories.select(slice(0, 1)), data.histories.select(slice(0, 8)), data.histories):
+        wanted, found = plain.recommend(some, 5), quick.recommend(some, 5)
+        np.testing.assert_array_equal(found.items, wanted.items)
+        np.testing.assert_allclose(found.scores, wanted.scores, rtol=1e-4)
+    assert asked == [1, 8]
+    quick.load_state(plain.state())
+    assert quick.quick_states is None
+
+
+def test_a_graph_that_is_not_there(data: Dataset, exported: Path, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "plain", data, "sasrec", width=8, max_length=10)
+    with pytest.raises(ConfigError, match=r"no encoder\.onnx"):
+        load_bundle(bundle.path, onnx=True)
+    static = make_bundle(tmp_path / "static", data, "markov")
+    export(static.path, tmp_path / "odd", encoder=(exported / ENCODER).read_bytes())
+    with pytest.raises(FormatError, match="has no encoder"):
+        load_bundle(tmp_path / "odd", onnx=True)
+    export(bundle.path, tmp_path / "other", encoder=(exported / ENCODER).read_bytes())
+    with pytest.raises(FormatError, match="gives other states than the weights"):
+        load_bundle(tmp_path / "other", onnx=True)
 
 
 def test_a_graph_goes_along_with_measurements_and_copies(exported: Path, tmp_path: Path) -> None:
@@ -125,14 +162,14 @@ def test_models_that_cannot_become_a_graph_say_why(
     name: str, settings: dict[str, object], why: str, data: Dataset, tmp_path: Path
 ) -> None:
     bundle = make_bundle(tmp_path / "model", data, name, **settings)
-    assert why in str(why_not(bundle))
+    assert why in str(why_not(bundle.model, False))
     with pytest.raises(ConfigError, match=why):
-        export_encoder(bundle)
+        export_encoder(bundle.model, False)
 
 
 def test_groups_cannot_become_a_graph(tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path / "model", shop(tmp_path / "dataset", ties=True), "gru", width=8)
-    assert "groups of events" in str(why_not(bundle))
+    assert "groups of events" in str(why_not(bundle.model, bundle.manifest.data.grouped))
 
 
 def test_without_the_extra(
@@ -143,7 +180,9 @@ def test_without_the_extra(
     bundle = load_bundle(exported)
     assert not Scorer(bundle).uses_onnx
     with pytest.raises(MissingExtraError, match=r"onward\[onnx\]"):
-        export_encoder(bundle)
+        export_encoder(bundle.model, False)
+    with pytest.raises(MissingExtraError, match=r"onward\[onnx\]"):
+        load_bundle(exported, onnx=True)
     assert main(["export", str(exported), "-o", str(tmp_path / "model"), "--onnx", "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "missing_extra"
     assert not (tmp_path / "model").exists()

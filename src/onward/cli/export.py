@@ -29,7 +29,7 @@ def export(
     *,
     out: Annotated[Path, Parameter(name=["--out", "-o"], help="Folder to write.")],
     onnx: Annotated[
-        bool, Parameter(help="Add the encoder as an ONNX graph, with which a server is faster.", negative="")
+        bool, Parameter(help="Add the encoder as an ONNX graph, with which one user is answered faster.", negative="")
     ] = False,
     overwrite: Annotated[bool, Parameter(help="Replace a bundle that is there.", negative="")] = False,
     as_json: Json = False,
@@ -50,10 +50,11 @@ def export(
     if onnx:
         import torch
 
-        from onward.serve.lists.onnx import export_encoder
+        from onward.models.onnx import export_encoder
 
         check_target(out, overwrite)
-        encoder = export_encoder(load_bundle(run, torch.device("cpu")))
+        bundle = load_bundle(run, torch.device("cpu"))
+        encoder = export_encoder(bundle.model, bundle.manifest.data.grouped)
     manifest = read_manifest(library(run, out, overwrite, encoder))
 
     def render() -> None:

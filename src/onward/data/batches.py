@@ -24,7 +24,7 @@ from onward.data.sequences import Histories, Ints
 from onward.data.targets import WEIGHT
 from onward.data.windows import ranges
 
-_NONE: Ints = np.zeros(0, np.int64)
+_NO_ITEMS, _NO_WEIGHTS = torch.zeros(0, dtype=torch.int64), torch.zeros(0)
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,10 @@ class Batch:
     values: Tensor | None
     times: Tensor | None
     request_times: Tensor | None
-    targets: Tensor
-    target_steps: Tensor | None
-    target_weights: Tensor
-    target_values: Tensor | None
+    targets: Tensor = _NO_ITEMS
+    target_steps: Tensor | None = None
+    target_weights: Tensor = _NO_WEIGHTS
+    target_values: Tensor | None = None
     view: Batch | None = None
     features: Mapping[str, Tensor] = field(default_factory=dict)
     opens: Tensor | None = None
@@ -136,7 +136,7 @@ class Steps:
         `at`: (B,) int64 microseconds UTC, when the answer after each window is wanted. After the steps before it is
         then wanted when the next step comes, as in training.
         """
-        return self._batch(start, end, _NONE, _NONE, at)
+        return Batch(**self._inputs(start, end, ranges(start, end), at))
 
     def train(self, first: Ints, last: Ints, prefix: bool = False) -> Batch:
         """Windows of steps `first` to `last`, both included; all but the last are input.
@@ -195,8 +195,8 @@ class Steps:
         asked: Ints,
         after: Ints | None,
         at: Ints | None,
-        following: Ints = _NONE,
-        opens: Ints | None = None,
+        following: Ints,
+        opens: Ints | None,
     ) -> Batch:
         """The members of the steps `asked` are targets; step i of them comes after input step `after[i]`, or i.
 
@@ -208,28 +208,34 @@ class Steps:
             after = np.arange(len(steps)) if after is None else after
             after = np.concatenate([after, len(steps) + np.arange(len(opens))])
             asked, following = np.concatenate([asked, start[opens]]), np.concatenate([following, start[opens]])
-        items, bags = self._members(steps)
         targets, owners = self._targets(asked)
         sizes = np.bincount(owners, minlength=len(asked))
         every_step = self.bounds is None and self.weight is None and after is None
         value = self.histories.columns.get("value")
-        column, times = self.histories.item, self.time_of(steps)
         return Batch(
-            lengths=torch.from_numpy(end - start),
-            items=_tensor(column[items], np.int64),
-            bags=bags,
-            values=None if value is None else self._step_values(items, bags, value),
-            times=None if times is None else _tensor(times, np.int64),
-            request_times=self._request_times(steps, end - start, at),
-            targets=_tensor(column[targets], np.int64),
+            **self._inputs(start, end, steps, at),
+            targets=_tensor(self.histories.item[targets], np.int64),
             target_steps=None if every_step else torch.from_numpy(owners if after is None else after[owners]),
             target_weights=_tensor(self._weights(targets) / sizes[owners], np.float32),
             target_values=None if value is None else _tensor(value[targets], np.float32),
-            features={name: self._column(name, items) for name in self.histories.inputs},
             opens=None if opens is None else torch.from_numpy(opens),
             following={name: self._column(name, self._first(following)) for name in self.histories.known},
-            about=self._about(start) if len(asked) else {},
+            about=self._about(start),
         )
+
+    def _inputs(self, start: Ints, end: Ints, steps: Ints, at: Ints | None) -> dict[str, Any]:
+        """What windows hold, by the fields of `Batch`; `steps` are theirs, one window after the other."""
+        items, bags = self._members(steps)
+        value, times = self.histories.columns.get("value"), self.time_of(steps)
+        return {
+            "lengths": torch.from_numpy(end - start),
+            "items": _tensor(self.histories.item[items], np.int64),
+            "bags": bags,
+            "values": None if value is None else self._step_values(items, bags, value),
+            "times": None if times is None else _tensor(times, np.int64),
+            "request_times": self._request_times(steps, end - start, at),
+            "features": {name: self._column(name, items) for name in self.histories.inputs},
+        }
 
     def _first(self, steps: Ints) -> Ints:
         """(n,) int64 position of the first member of some steps."""
@@ -271,7 +277,7 @@ class Steps:
         return ranges(first, last), torch.from_numpy(np.cumsum(last - first) - (last - first))
 
     def _request_times(self, steps: Ints, lengths: Ints, at: Ints | None) -> Tensor | None:
-        following = self.time_of(steps + 1)
+        following = None if at is None else self.time_of(steps + 1)
         if at is None or following is None:
             return None
         following[np.cumsum(lengths) - 1] = at

@@ -240,7 +240,7 @@ class Recommender(ABC):
         known = self._known(histories)
 
         def best(rows: slice) -> tuple[Ints, NDArray[np.float32]]:
-            some = histories.select(rows)
+            some = histories if len(pieces) == 1 else histories.select(rows)
             scores = mask_scores(self._score(some, known[rows]), some if seen == "exclude" else None, allowed)
             if exclude is not None:
                 scores = mask_scores(scores, exclude.select(rows), allowed)
@@ -252,6 +252,8 @@ class Recommender(ABC):
         small = len(histories) * self.items.n < SMALL_SCORES
         with team(min(len(pieces), self.max_threads), small) as threads:
             parts = threads.map(best, pieces)
+        if len(parts) == 1:
+            return Lists(*parts[0], ~known)
         found = np.concatenate([items for items, _ in parts]) if parts else np.zeros((0, k), np.int64)
         scored = np.concatenate([scores for _, scores in parts]) if parts else np.zeros((0, k), np.float32)
         return Lists(found, scored, ~known)
@@ -263,6 +265,9 @@ class Recommender(ABC):
         """
         if self.scores_unseen:
             return histories.lengths > 0
+        if len(histories) == 1:  # the request of a live service, which feels every array that is made
+            items = histories.item[histories.start[0] : histories.end[0]]
+            return np.array([self.items.train_counts[items].any()])
         rows, positions = histories.positions()
         seen = self.items.train_counts[histories.item[positions]] > 0
         return np.bincount(rows[seen], minlength=len(histories)) > 0
@@ -278,6 +283,9 @@ def mask_scores(scores: Tensor, exclude: Histories | None, candidates: Bools) ->
     """Set what can't be recommended to -inf, in place: padding, non-candidates, and each row's items of `exclude`."""
     unwanted = ~candidates
     unwanted[0] = True
+    if exclude is not None and len(exclude) == 1:  # one mask is then enough
+        unwanted[exclude.item[exclude.start[0] : exclude.end[0]]] = True
+        exclude = None
     scores.masked_fill_(torch.from_numpy(unwanted).to(scores.device), -torch.inf)
     if exclude is not None:
         rows, positions = exclude.positions()

@@ -30,7 +30,7 @@ from torch.nn import functional as F
 from onward.models.base import Traits
 from onward.models.noise import dropout
 from onward.models.rows import Rows
-from onward.models.sasrec import Block, SASRec, SASRecConfig, at_steps
+from onward.models.sasrec import Asked, Block, SASRec, SASRecConfig, at_steps
 
 
 class BSARecConfig(SASRecConfig):
@@ -54,7 +54,7 @@ class FrequencyBlock(Block):
         self.gain = nn.Parameter(torch.ones(config.width))
 
     def forward(  # type: ignore[override]
-        self, x_BLD: Tensor, waves_BLK: Tensor, seen: Tensor | None = None, asked: Tensor | None = None
+        self, x_BLD: Tensor, waves_BLK: Tensor, seen: Tensor | None = None, asked: Asked | None = None
     ) -> Tensor:
         """(B, L, D), and the low waves of each row (`low_waves`), to (B, L, D); `seen` and `asked` as in `Block`."""
         mixed_BLD = self._drop(self._attend(x_BLD, seen, asked))
@@ -83,14 +83,14 @@ class BSARec(SASRec):
             x_BLD = block(x_BLD, waves_BLK)
         return x_BLD
 
-    def newest_states(self, inputs_BLD: Tensor, rows: Rows, newest_B: Tensor) -> Tensor:
+    def newest_states(self, inputs_BLD: Tensor, rows: Rows, newest: Asked) -> Tensor:
         """As `SASRec.newest_states`."""
         x_BLD, waves_BLK = self._begin(inputs_BLD, rows)
         *earlier, final = self.blocks
         for block in earlier:
             x_BLD = block(x_BLD, waves_BLK)
         seen = None if rows.full else rows.real[:, None, None, :]
-        states_B1D: Tensor = final(x_BLD, waves_BLK, seen, newest_B)
+        states_B1D: Tensor = final(x_BLD, waves_BLK, seen, newest)
         return states_B1D
 
     def _begin(self, inputs_BLD: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:

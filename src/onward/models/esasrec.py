@@ -19,7 +19,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from onward.models.sasrec import Block, SASRec, SASRecConfig, at_steps
+from onward.models.sasrec import Asked, Block, SASRec, SASRecConfig, at_steps
 
 
 class ESASRecConfig(SASRecConfig):
@@ -39,7 +39,7 @@ class LiGRBlock(Block):
         self.widen = nn.Linear(width, 2 * inner, bias=False)
         self.narrow = nn.Linear(inner, width, bias=False)
 
-    def forward(self, x_BLD: Tensor, seen: Tensor | None = None, asked: Tensor | None = None) -> Tensor:
+    def forward(self, x_BLD: Tensor, seen: Tensor | None = None, asked: Asked | None = None) -> Tensor:
         """As `Block.forward`."""
         mixed_BLD = self._attend(self.attention_norm(x_BLD), seen, asked)
         x_BLD = at_steps(x_BLD, asked)

@@ -26,7 +26,7 @@ class Rows:
 
     def __init__(self, batch: Batch) -> None:
         self.batch, self.lengths = batch, batch.lengths
-        self.longest = int(self.lengths.max())
+        self.longest = int(self.lengths if len(self.lengths) == 1 else self.lengths.max())
         self.full = len(self.lengths) == 1 or int(self.lengths.sum()) == len(self.lengths) * self.longest
         self._slots = None if self.full else self.real.flatten().nonzero().squeeze(1)
 

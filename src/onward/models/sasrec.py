@@ -26,6 +26,10 @@ from onward.models.noise import dropout
 from onward.models.rows import Rows
 from onward.models.sequence import SequenceConfig, SequenceModel
 
+Asked = Tensor | slice
+"""One step of each row: (B,) int64 places among the B x L, or `LAST`."""
+LAST = slice(-1, None)
+
 
 class SASRecConfig(SequenceConfig):
     """Settings of SASRec."""
@@ -51,17 +55,17 @@ class Block(nn.Module):
         self.widen = nn.Linear(width, config.feed_forward * width)
         self.narrow = nn.Linear(config.feed_forward * width, width)
 
-    def forward(self, x_BLD: Tensor, seen: Tensor | None = None, asked: Tensor | None = None) -> Tensor:
+    def forward(self, x_BLD: Tensor, seen: Tensor | None = None, asked: Asked | None = None) -> Tensor:
         """(B, L, D) to (B, L, D); causal, or over the steps that `seen` ((B, 1, 1, L) bool) marks.
 
-        With `asked`, (B,) int64 places of one step of each row among the B x L, only its result: (B, 1, D).
+        With `asked`, only the result of one step of each row: (B, 1, D).
         """
         mixed = self._drop(self._attend(self.attention_norm(x_BLD), seen, asked))
         x_BLD = at_steps(x_BLD, asked) + mixed
         inner = self._drop(F.gelu(self.widen(self.forward_norm(x_BLD))))
         return x_BLD + self._drop(self.narrow(inner))
 
-    def _attend(self, x_BLD: Tensor, seen: Tensor | None = None, asked: Tensor | None = None) -> Tensor:
+    def _attend(self, x_BLD: Tensor, seen: Tensor | None = None, asked: Asked | None = None) -> Tensor:
         b, _, width = x_BLD.shape
         parts = self.query_key_value
         if asked is None:
@@ -82,9 +86,13 @@ class Block(nn.Module):
         return dropout(x, self.rate, self.training)
 
 
-def at_steps(x_BLD: Tensor, asked: Tensor | None) -> Tensor:
-    """(B, 1, D) the steps at the places `asked`, (B,) int64 among the B x L; all of them where that is None."""
-    return x_BLD if asked is None else x_BLD.flatten(0, 1).index_select(0, asked).unsqueeze(1)
+def at_steps(x_BLD: Tensor, asked: Asked | None) -> Tensor:
+    """(B, 1, D) one step of each row; all of them where that is None."""
+    if asked is None:
+        return x_BLD
+    if isinstance(asked, slice):
+        return x_BLD[:, asked]
+    return x_BLD.flatten(0, 1).index_select(0, asked).unsqueeze(1)
 
 
 class SASRec(SequenceModel):
@@ -126,19 +134,19 @@ class SASRec(SequenceModel):
             return super().answer_states(batch, places)
         rows = Rows(batch)
         if len(rows.lengths) == 1:
-            return self.newest_states(rows.padded(self._vectors(batch)), rows, places).squeeze(1)
+            return self.newest_states(rows.padded(self._vectors(batch)), rows, LAST).squeeze(1)
         newest_B = torch.arange(len(places), device=places.device) * rows.longest + rows.lengths - 1
         row_n = torch.bucketize(places, rows.lengths.cumsum(0), right=True)
         return self.newest_states(rows.padded(self._vectors(batch)), rows, newest_B).squeeze(1).index_select(0, row_n)
 
-    def newest_states(self, inputs_BLD: Tensor, rows: Rows, newest_B: Tensor) -> Tensor:
-        """(B, 1, D) state of one step of each row, at these places among the B x L."""
+    def newest_states(self, inputs_BLD: Tensor, rows: Rows, newest: Asked) -> Tensor:
+        """(B, 1, D) state of one step of each row."""
         x_BLD = self._placed(inputs_BLD)
         *earlier, final = self.blocks
         for block in earlier:
             x_BLD = block(x_BLD)
         seen = None if rows.full else rows.real[:, None, None, :]
-        states_B1D: Tensor = self.norm(final(x_BLD, seen, newest_B))
+        states_B1D: Tensor = self.norm(final(x_BLD, seen, newest))
         return states_B1D
 
     def _placed(self, inputs_BLD: Tensor) -> Tensor:

@@ -41,9 +41,6 @@ class RequestWindows:
         """(n,) int64 requests, (n,) int64 the step of a batch after which each asks, and the batch of about `budget`
         steps; on the host."""
         lengths = self.end - self.start
-        if len(lengths) == len(self.row) == 1:  # the request of a live service, which feels every array that is made
-            yield torch.zeros(1, dtype=torch.int64), torch.from_numpy(self.place), self._encode(slice(None))
-            return
         for rows in _by_length(lengths, budget):
             begins = np.full(len(lengths), -1)
             begins[rows] = np.cumsum(lengths[rows]) - lengths[rows]
@@ -51,8 +48,15 @@ class RequestWindows:
             places = begins[self.row[requests]] + self.place[requests]
             yield torch.from_numpy(requests), torch.from_numpy(places), self._encode(rows)
 
-    def _encode(self, rows: Ints | slice) -> Batch:
+    def _encode(self, rows: Ints) -> Batch:
         return self.steps.encode(self.start[rows], self.end[rows], None if self.at is None else self.at[rows])
+
+
+def newest_window(history: Histories, max_length: int, traits: Traits) -> Batch:
+    """What `RequestWindows` gives of a single history, at once: a live request feels every array that is made."""
+    steps = Steps(history)
+    at = history.at if traits.timed and history.time is not None else None
+    return steps.encode(np.maximum(steps.start, steps.end - max_length), steps.end, at)
 
 
 def _by_length(lengths: Ints, budget: int) -> list[Ints]:
@@ -64,8 +68,6 @@ def _by_length(lengths: Ints, budget: int) -> list[Ints]:
 
 def _shared(first: Ints, last: Ints, alone: NDArray[np.bool_]) -> tuple[Ints, Ints, Ints]:
     """(W,) first and end of the windows to encode, and (B,) which of them holds each request."""
-    if len(first) == 1:
-        return first, last, np.zeros(1, dtype=np.int64)
     key = np.where(alone, -1 - np.arange(len(first)), first)
     _, one_each, row = np.unique(key, return_index=True, return_inverse=True)
     start = first[one_each]

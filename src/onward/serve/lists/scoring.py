@@ -23,8 +23,8 @@ from onward.bundle import ENCODER, Bundle
 from onward.data.sequences import Histories, Ints
 from onward.errors import MissingExtraError
 from onward.models.base import Bools
+from onward.models.onnx import OnnxEncoder
 from onward.models.sequence import SequenceModel
-from onward.serve.lists.onnx import OnnxEncoder
 from onward.serve.lists.remembered import RememberedStates
 
 PROBE = ((1, 50), (8, 50))

@@ -19,9 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from onward.bundle import Bundle
 from onward.data.sequences import Histories
 from onward.errors import ConfigError, FormatError, MissingExtraError
+from onward.models.base import Recommender
 from onward.models.lru import LRURec
 from onward.models.recurrent import RNN
 from onward.models.rows import Rows
@@ -39,9 +39,9 @@ PROBES = ((1, 1), (1, 2), (3, 7), (2, 50))
 """(rows, steps) that a graph is compared on with torch."""
 
 
-def why_not(bundle: Bundle) -> str | None:
-    """Why a bundle's encoder can't become a graph; None where it can."""
-    model, name = bundle.model, bundle.manifest.model
+def why_not(model: Recommender, grouped: bool) -> str | None:
+    """Why a model's encoder can't become a graph; None where it can. `grouped`: whether its data has groups."""
+    name = model.name
     if not isinstance(model, SequenceModel):
         return f"'{name}' has no encoder: only sequence models have one"
     if isinstance(model, LRURec):
@@ -60,7 +60,7 @@ def why_not(bundle: Bundle) -> str | None:
         return f"this '{name}' reads features of events beside the items"
     if model.value_range is not None:
         return f"this '{name}' reads the values of events beside the items"
-    if bundle.manifest.data.grouped:
+    if grouped:
         return f"this '{name}' reads groups of events, and a graph would read one event a step"
     return None
 
@@ -88,17 +88,16 @@ class _Newest(nn.Module):
         return self.model.encode(vectors_BLD, rows).flatten(0, 1).index_select(0, newest_B)
 
 
-def export_encoder(bundle: Bundle) -> bytes:
-    """The graph of a bundle's encoder, compared with torch on random histories.
+def export_encoder(model: Recommender, grouped: bool) -> bytes:
+    """The graph of a model's encoder, compared with torch on random histories. `grouped`: as in `why_not`.
 
     Raises:
         ConfigError: this model's encoder can't become a graph; says why.
         MissingExtraError: the extra `onnx` isn't installed.
     """
-    reason = why_not(bundle)
+    reason = why_not(model, grouped)
     if reason is not None:
         raise ConfigError(f"no ONNX graph: {reason}", "export without --onnx; the server then computes with torch")
-    model = bundle.model
     assert isinstance(model, SequenceModel)
     for package in ("onnx", "onnxscript", "onnxruntime"):
         _need(package)
@@ -206,6 +205,20 @@ class OnnxEncoder:
                     f"encoder.onnx gives other states than the weights do: they differ by {error:.1e}",
                     "export it again",
                 )
+
+
+def answer_by_graph(model: Recommender, graph: bytes) -> None:
+    """Let a model answer few histories at once by its graph, until its weights change.
+
+    Raises:
+        MissingExtraError: the extra `onnx` isn't installed.
+        FormatError: this is no graph, or one of other weights.
+    """
+    if not isinstance(model, SequenceModel):
+        raise FormatError(f"encoder.onnx beside a model '{model.name}', which has no encoder", "export it again")
+    encoder = OnnxEncoder(graph, model, threads=1)  # threads would wait for each other longer than they work
+    encoder.check()
+    model.quick_states = encoder.states
 
 
 def _alike(lengths: NDArray[np.int64]) -> list[NDArray[np.int64]]:
