@@ -9,6 +9,7 @@
       manifest.json         what it is, how it was trained and measured, and the hash of every file
       README.md             the model card, made from the manifest
       features.json         of a model that reads features: how each column was fitted
+      links.parquet         of a model that reads links: user and friend, by their ids, and weight
       encoder.onnx          where it was asked for: the encoder's layers for ONNX Runtime, without the item vectors
 
 Nothing in the folder is code, and loading never executes anything from it: the model's class comes from the
@@ -48,7 +49,7 @@ from onward.models.sequence import SequenceModel
 PACKAGES = ("onward", "numpy", "polars", "safetensors", "scipy", "torch")
 COUNT_COLUMN, TIE_COLUMN = "_train_count", "_tie_rank"
 FILES = ("README.md", "config.toml", "items.parquet", "weights.safetensors")
-ENCODER, FEATURES = "encoder.onnx", "features.json"
+ENCODER, FEATURES, LINKS = "encoder.onnx", "features.json", "links.parquet"
 """Files that a bundle may have or not."""
 FEATURES_FORMAT = "onward.features/1"
 
@@ -62,6 +63,8 @@ class Bundle:
     config: RunConfig
     model: Recommender
     catalog: Catalog
+    links: pl.DataFrame | None = None
+    """Of a model that reads links: user, friend (String ids) and weight, sorted by user, strongest first."""
 
 
 def write_bundle(
@@ -72,6 +75,7 @@ def write_bundle(
     dataset: Manifest,
     training: Mapping[str, Any],
     overwrite: bool = False,
+    links: pl.DataFrame | None = None,
 ) -> Path:
     """Write a trained model as a bundle; nothing is left behind when it fails.
 
@@ -79,6 +83,7 @@ def write_bundle(
         config: resolved; `config.model` holds the model's name and all its settings.
         dataset: manifest of the dataset that was trained on.
         training: facts to record, JSON values: seconds, parameters, best_epoch...
+        links: as in `Bundle`; the bundle then holds rows of users.
 
     Raises:
         OutputError: the folder exists (unless `overwrite`) or can't be written.
@@ -100,7 +105,7 @@ def write_bundle(
         dataset=dataset.hash,
         data=facts,
         items=model.items.n,
-        holds_user_rows=model.traits.holds_user_rows,
+        holds_user_rows=model.traits.holds_user_rows or links is not None,
         seen=dataset.seen,
         split=config.split,
         training=dict(training),
@@ -114,6 +119,8 @@ def write_bundle(
         if isinstance(model, SequenceModel) and model.features is not None:
             written = {"format": FEATURES_FORMAT, "columns": dump_columns(model.features.columns)}
             (new / FEATURES).write_text(json.dumps(written, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        if links is not None:
+            links.write_parquet(new / LINKS)
         _write_manifest(new, manifest, config)
     return folder
 
@@ -149,6 +156,7 @@ def load_bundle(path: str | Path, device: torch.device | None = None, onnx: bool
         if isinstance(model, SequenceModel):
             model.to(place)
         model.load_state(safetensors.torch.load((folder / "weights.safetensors").read_bytes()))
+        links = pl.read_parquet(folder / LINKS) if LINKS in manifest.files else None
     except (ConfigError, pl.exceptions.PolarsError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
         message = error.message if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
         raise FormatError(
@@ -159,7 +167,7 @@ def load_bundle(path: str | Path, device: torch.device | None = None, onnx: bool
         from onward.models.onnx import answer_by_graph
 
         answer_by_graph(model, (folder / ENCODER).read_bytes())
-    return Bundle(folder, manifest, config, model, Catalog(frame.drop(COUNT_COLUMN, TIE_COLUMN)))
+    return Bundle(folder, manifest, config, model, Catalog(frame.drop(COUNT_COLUMN, TIE_COLUMN)), links)
 
 
 def _read_features(folder: Path) -> list[Column]:
@@ -191,7 +199,7 @@ def read_manifest(folder: Path) -> BundleManifest:
 
 
 def _files(manifest: BundleManifest) -> tuple[str, ...]:
-    return (*FILES, *(name for name in (FEATURES, ENCODER) if name in manifest.files))
+    return (*FILES, *(name for name in (FEATURES, LINKS, ENCODER) if name in manifest.files))
 
 
 def add_metrics(path: str | Path, measured: Iterable[Measurement]) -> Path:
@@ -271,6 +279,6 @@ def _items_frame(catalog: Catalog, items: Items) -> pl.DataFrame:
 
 def _write_manifest(folder: Path, manifest: BundleManifest, config: RunConfig) -> None:
     (folder / "README.md").write_text(model_card(manifest, config), encoding="utf-8")
-    names = [name for name in (*FILES, FEATURES, ENCODER) if (folder / name).is_file()]
+    names = [name for name in (*FILES, FEATURES, LINKS, ENCODER) if (folder / name).is_file()]
     complete = manifest.model_copy(update={"files": {name: sha256(folder / name) for name in names}})
     (folder / "manifest.json").write_text(complete.model_dump_json(indent=2) + "\n", encoding="utf-8")

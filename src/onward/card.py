@@ -88,8 +88,8 @@ def _setting(name: str, value: object) -> str:
 def _privacy(manifest: BundleManifest) -> str:
     if manifest.holds_user_rows:
         return (
-            "The weights **hold rows of training users** (which items each had). "
-            "To forget a user, train again without them."
+            "The bundle **holds rows of training users**: which items each had, or who is a friend of whom "
+            "(`links.parquet`). To forget a user, train again without them."
         )
     return "The weights hold no rows of users. Histories are given with each request and aren't kept."
 

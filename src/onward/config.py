@@ -73,6 +73,9 @@ class SplitConfig(Config):
     of those before them the validation."""
     seed: int = Field(0, ge=0)
     """Chooses the held-out users of `users`."""
+    known_events: int | None = Field(None, ge=1)
+    """`users` only: so many events of a held-out user are known, the oldest, and all the others are the targets, as one
+    set. Absent: every event after the first is a target of its own."""
     refit: bool = False
     """Train on training + validation; the test part stays the same."""
     target_action: str | None = None

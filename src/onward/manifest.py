@@ -95,7 +95,8 @@ class BundleManifest(_Written):
     items: int
     """Index high-water mark: the largest item index."""
     holds_user_rows: bool
-    """Whether the weights hold rows of training users: forgetting a user then means training again."""
+    """Whether the bundle holds rows of training users, in its weights or as links between users: forgetting a user then
+    means training again."""
     seen: Literal["exclude", "include"]
     """Whether items of the history may be recommended again, unless asked otherwise."""
     split: SplitConfig

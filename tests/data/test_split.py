@@ -361,3 +361,34 @@ def test_no_shared_event_is_trained_on_and_predicted(data: Histories, share: flo
 def test_a_share_belongs_to_protocol_last() -> None:
     with pytest.raises(ConfigError, match=r"last_share = 0.2 belongs to protocol 'last'"):
         split(histories([[1, 2, 3]], grouped=False), SplitConfig(protocol="time", last_share=0.2))
+
+
+@given(logs(), st.integers(1, 4), st.booleans())
+@settings(max_examples=60)
+def test_known_events_of_a_held_out_user_ask_for_all_others_as_one_set(
+    data: Histories, known: int, refit: bool
+) -> None:
+    config = SplitConfig(protocol="users", valid_share=0.3, test_share=0.3, known_events=known, refit=refit)
+    try:
+        made = split(data, config)
+    except DataError:
+        assume(False)
+    held_out = set(np.flatnonzero(made.train_end == data.start).tolist())
+    assert set(made.test.user.tolist()) <= held_out
+    for part in (made.test, made.valid):
+        for user, history, targets in as_requests(part):
+            groups = user_groups(data, user)
+            whole = [group for group in groups if group[-1] < data.start[user] + known]
+            assert history == flat(whole)
+            assert targets == flat(groups[len(whole) :])
+            assert history
+            assert targets
+    assert len(set(made.test.user.tolist())) == len(made.test)
+
+
+def test_known_events_belong_to_the_protocol_users() -> None:
+    data = histories([[1, 2, 3]], grouped=False)
+    with pytest.raises(ConfigError, match=r"split.known_events = 5 belongs to protocol 'users', and this is 'last'"):
+        split(data, SplitConfig(protocol="last", known_events=5))
+    with pytest.raises(DataError, match="no held-out user has more than 5 events"):
+        split(histories([[1], [2], [3]], grouped=False), SplitConfig(protocol="users", known_events=5))

@@ -20,6 +20,8 @@ from torch import Tensor
 
 from onward.config import RequestTime
 from onward.data.augment import AugmentedRows
+from onward.data.dataset import MISSING_TIME
+from onward.data.friends import FriendEvents
 from onward.data.sequences import Histories, Ints
 from onward.data.targets import WEIGHT
 from onward.data.windows import ranges
@@ -49,6 +51,8 @@ class Batch:
         following: column -> (N + O, ...) what was known of the event that followed when it was asked for
             (`Histories.known`), after each step and at the start of the rows that `opens` names.
         about: column -> (B, ...) what is known of each row as a whole (`Histories.about`).
+        friends: recent events of friends as each step's target was asked for, then as the starts of `opens` were: N + O
+            moments. None where no links are read.
     """
 
     lengths: Tensor
@@ -66,6 +70,7 @@ class Batch:
     opens: Tensor | None = None
     following: Mapping[str, Tensor] = field(default_factory=dict)
     about: Mapping[str, Tensor] = field(default_factory=dict)
+    friends: FriendEvents | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
@@ -221,6 +226,7 @@ class Steps:
             opens=None if opens is None else torch.from_numpy(opens),
             following={name: self._column(name, self._first(following)) for name in self.histories.known},
             about=self._about(start),
+            friends=self._friends(start, end, steps, following, opens),
         )
 
     def _inputs(self, start: Ints, end: Ints, steps: Ints, at: Ints | None) -> dict[str, Any]:
@@ -249,6 +255,21 @@ class Steps:
             return {}
         owner = self._owner(start)
         return {name: torch.from_numpy(values[owner]) for name, values in self.histories.about.items()}
+
+    def _friends(self, start: Ints, end: Ints, steps: Ints, following: Ints, opens: Ints | None) -> FriendEvents | None:
+        """Events of friends before each step's target came or, where that isn't told, before the step itself."""
+        histories = self.histories
+        if histories.friends is None:
+            return None
+        owner = self._owner(start)
+        owners = np.repeat(owner, end - start)
+        told = self.request_time == "target"
+        moments = self.time_of(following if told else steps)
+        if opens is not None:
+            owners = np.concatenate([owners, owner[opens]])
+            if moments is not None and not told:  # nothing says when a history that is empty yet is asked
+                moments = np.concatenate([moments, np.full(len(opens), MISSING_TIME)])
+        return histories.friends.recent(histories.item, histories.time, owners, moments)
 
     def _opening(self, first: Ints, last: Ints, prefix: bool = False) -> Ints | None:
         """(O,) int64 windows that begin with their history; of rows that are prefixes the shortest of each history."""

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onward.errors import DataError
+
+if TYPE_CHECKING:
+    from onward.data.friends import Friends
 
 Ints = NDArray[np.int64]
 
@@ -33,6 +37,7 @@ class Histories:
         known: names of columns that are known when a recommendation is asked for, of the event that follows too.
         about: name -> (B, ...) array, what is known of each history as a whole: of its user, and of its request.
         lookups: name of a coded column -> (codes, ...) array: row c is what code c stands for to the model.
+        friends: whose events a model reads beside those of each history; None where it reads no links.
     """
 
     columns: Mapping[str, NDArray[np.generic]]
@@ -44,6 +49,7 @@ class Histories:
     known: tuple[str, ...] = ()
     about: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
     lookups: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
+    friends: Friends | None = None
 
     def __post_init__(self) -> None:
         sizes = {name: len(column) for name, column in self.columns.items()}
@@ -85,6 +91,7 @@ class Histories:
             end=self.end[rows],
             at=None if self.at is None else self.at[rows],
             about={name: values[rows] for name, values in self.about.items()},
+            friends=None if self.friends is None else self.friends.select(rows),
         )
 
     def read(self, name: str, positions: Ints) -> NDArray[np.generic]:
@@ -103,7 +110,8 @@ class Histories:
         """
         about = {name: values[rows] for name, values in self.about.items()}
         about |= {name: self.read(name, following) for name in self.known}
-        return replace(self, start=start, end=end, at=at, about=about)
+        friends = None if self.friends is None else self.friends.select(rows)
+        return replace(self, start=start, end=end, at=at, about=about, friends=friends)
 
     def newest(self, limit: int) -> Histories:
         """The last `limit` events of each history."""

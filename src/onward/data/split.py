@@ -25,7 +25,8 @@ class Part:
 
     The history is positions `history_start[i]` to `history_end[i]`. All (R,) int64. `request_time` says what the
     model is told about when the request is made: nothing, or the time of the target. Of a group only the events of
-    `target_action`, a code, are to be predicted; all of them where it is None.
+    `target_action`, a code, are to be predicted; all of them where it is None. `friends_end`, (U,) int64, is where what
+    is known of each user as a friend ends, for data without times; where there are times, the request's does that.
     """
 
     user: Ints
@@ -35,6 +36,7 @@ class Part:
     target_end: Ints
     request_time: RequestTime = "none"
     target_action: int | None = None
+    friends_end: Ints | None = None
 
     def __len__(self) -> int:
         return len(self.user)
@@ -47,11 +49,13 @@ class Part:
     def requests(self, data: Histories) -> Histories:
         """The histories that are known, and the time of each request where `request_time` gives it."""
         at = data.time[self.target_start] if data.time is not None and self.request_time == "target" else None
+        if data.friends is not None and self.friends_end is not None:
+            data = replace(data, friends=data.friends.until(self.friends_end))
         return data.asked(self.user, self.history_start, self.history_end, self.target_start, at)
 
     def targets(self, data: Histories) -> tuple[Ints, Ints]:
         """(row of the request, position) of every event to predict: two (E,) int64 arrays, request by request."""
-        windows = replace(data, start=self.target_start, end=self.target_end, at=None, about={})
+        windows = replace(data, start=self.target_start, end=self.target_end, at=None, about={}, friends=None)
         row, position = windows.positions()
         if self.target_action is None:
             return row, position
@@ -75,8 +79,12 @@ class Split:
     too_short: int
 
     def training(self, data: Histories) -> Histories:
-        """The training events of every user (no copy), and which of them are targets where not all are."""
-        training = replace(data, end=self.train_end)
+        """The training events of every user (no copy), and which of them are targets where not all are.
+
+        Nothing else is known of friends either.
+        """
+        friends = None if data.friends is None else data.friends.until(self.train_end)
+        training = replace(data, end=self.train_end, friends=friends)
         return training if self.valid.target_action is None else with_targets(training, self.valid.target_action)
 
 
@@ -98,6 +106,11 @@ def split(data: Histories, config: SplitConfig, actions: Sequence[str] = ()) -> 
             f"split.last_share = {config.last_share} belongs to protocol 'last', and this is '{config.protocol}'",
             "use --protocol last, or leave split.last_share out",
         )
+    if config.known_events is not None and config.protocol != "users":
+        raise ConfigError(
+            f"split.known_events = {config.known_events} belongs to protocol 'users', and this is '{config.protocol}'",
+            "use --protocol users, or leave split.known_events out",
+        )
     code = None
     if config.target_action is not None:
         code = action_code(config.target_action, actions, "split.target_action")
@@ -109,7 +122,12 @@ def split(data: Histories, config: SplitConfig, actions: Sequence[str] = ()) -> 
     }[config.protocol](data, config)
     if code is not None:
         made = _of_action(data, made, code)
-    return _with_request_time(data, _refit(data, made) if config.refit else made)
+    if config.refit:
+        made = _refit(data, made)
+    if data.time is None:  # nothing says what of a friend came later than a request, but training events are known
+        parts = {name: replace(getattr(made, name), friends_end=made.train_end) for name in ("valid", "test")}
+        made = replace(made, **parts)
+    return _with_request_time(data, made)
 
 
 def _of_action(data: Histories, made: Split, code: int) -> Split:
@@ -308,6 +326,8 @@ def _users(data: Histories, config: SplitConfig) -> Split:
         train_end[held_out["valid"]] = data.start[held_out["valid"]]
 
     def part(users: Ints) -> Part:
+        if config.known_events is not None:
+            return _rest(data, users, config.known_events)
         row, positions = data.select(users).positions()
         start, end = _groups_of(data, positions)
         chosen = (start == positions) & (start > data.start[users[row]])
@@ -315,9 +335,18 @@ def _users(data: Histories, config: SplitConfig) -> Split:
 
     valid, test = part(held_out["valid"]), part(held_out["test"])
     if not len(valid) or not len(test):
-        raise DataError("protocol 'users': no held-out user has a second event to predict")
+        what = "a second event" if config.known_events is None else f"more than {config.known_events} events"
+        raise DataError(f"protocol 'users': no held-out user has {what}, so there is nothing to predict")
     predicted = len(np.unique(valid.user)) + len(np.unique(test.user))
     return Split(config, train_end, valid, test, n_valid + n_test - predicted)
+
+
+def _rest(data: Histories, users: Ints, known: int) -> Part:
+    """One request a user: all events after so many, as a set; of a group that would be cut, all members are targets."""
+    users = users[data.lengths[users] > known]
+    first, _ = _groups_of(data, data.start[users] + known)
+    some = first > data.start[users]
+    return _part(data, users[some], first[some], first[some], data.end[users[some]])
 
 
 def _all(data: Histories, config: SplitConfig) -> Split:

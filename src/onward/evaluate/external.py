@@ -35,5 +35,10 @@ def known_only(histories: Histories, n_items: int) -> Histories:
     before = np.concatenate([[0], np.cumsum(known)])
     columns = {name: column[known] for name, column in histories.columns.items()}
     return replace(
-        histories, columns=columns, start=before[histories.start], end=before[histories.end], n_items=n_items
+        histories,
+        columns=columns,
+        start=before[histories.start],
+        end=before[histories.end],
+        n_items=n_items,
+        friends=None if histories.friends is None else histories.friends.moved(before),
     )

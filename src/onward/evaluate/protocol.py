@@ -263,7 +263,8 @@ def _protocol(bundle: Bundle, setting: _Setting, part: str, options: Options, as
     cuts = {"time": ("valid_from", "test_from"), "users": ("valid_share", "test_share", "seed")}.get(
         config.protocol, ()
     )
-    tail = {} if config.last_share is None else {"last_share": config.last_share}
+    tail = {name: value for name in ("last_share", "known_events") if (value := getattr(config, name)) is not None}
+    targets = "one group each" if "group" in setting.histories.columns else "one event each"
     return {
         "split": config.protocol,
         **{name: getattr(config, name) for name in cuts},
@@ -276,7 +277,7 @@ def _protocol(bundle: Bundle, setting: _Setting, part: str, options: Options, as
         "candidates": "items seen in training",
         "candidate_items": int(bundle.model.items.candidates.sum()),
         "ties": "expectation over a random order",
-        "targets": "one group each" if "group" in setting.histories.columns else "one event each",
+        "targets": targets if config.known_events is None else "all events of a user that aren't known, as a set",
         "request_time": asked.request_time,
         **options.stated(bundle.manifest.seen),
     }

@@ -135,7 +135,7 @@ class SequenceModel(nn.Module, Recommender):
         if not isinstance(self.input, ItemVectors):
             raise ConfigError("model.input = 'onehot' has no item vectors that features could add to", "leave one out")
         layer = FeatureLayer(columns, config.width, config.id_dropout, config.feature_dropout)
-        if layer.request is not None and config.contrastive > 0:
+        if layer.asks and config.contrastive > 0:
             raise ConfigError(
                 "model.contrastive compares what histories say, and here states also say who asks, and when",
                 "leave it out, or the features of users and those known at the request (model.without)",

@@ -37,7 +37,7 @@ def check_augmentation(model: SequenceModel, training: Histories, config: TrainC
         "the events have groups, and transforms move single events": grouped,
         "interest reads the values of events, and other items have none": model.config.learns_interest,
     }
-    if model.featured is not None and (training.inputs or training.known or training.about):
+    if model.featured is not None and (training.inputs or training.known or training.about or training.friends):
         reasons["the model reads features of events or of users, and other items have none"] = True
     for reason, applies in reasons.items():
         if applies and config.augment:

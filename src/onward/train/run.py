@@ -21,6 +21,7 @@ from onward.errors import ConfigError, FormatError
 from onward.evaluate.validate import validation_metrics
 from onward.files import atomic_folder, check_target
 from onward.models.base import build, make_items
+from onward.models.features.attach import links_by_id
 from onward.models.registry import DEFAULT_MODEL, model_class
 from onward.models.sequence import SequenceModel
 from onward.preferences import apply_threads, preferences
@@ -212,7 +213,8 @@ def _run(folder: Path, data: Dataset, config: RunConfig, resume: bool, overwrite
     facts["parameters"] = model.parameters_count
     _end(folder, facts, metrics, isinstance(model, SequenceModel))
     facts |= {"features": said} if said else {}
-    write_bundle(folder / "model", model, data.catalog, config, data.manifest, facts, overwrite=True)
+    links = links_by_id(data, model)
+    write_bundle(folder / "model", model, data.catalog, config, data.manifest, facts, overwrite=True, links=links)
     return Trained(folder, config, facts["seconds"], facts["parameters"], facts["best_epoch"], metrics, said)
 
 

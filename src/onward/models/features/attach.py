@@ -10,9 +10,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from onward.data.dataset import CODED, Dataset
+from onward.data.friends import Friends, friends_of, strongest
 from onward.data.sequences import Histories
 from onward.models.base import Recommender
-from onward.models.features.columns import Column, Read, TimeColumn
+from onward.models.features.columns import Column, LinksColumn, Read, TimeColumn
 from onward.models.features.source import Source
 from onward.models.sequence import SequenceModel
 
@@ -52,10 +53,11 @@ def with_features(histories: Histories, columns: Sequence[Column], source: Sourc
         elif not isinstance(column, TimeColumn):
             arrays[column.key] = column.read(pl.Series(arrays[column.key]))
     for column in columns:
-        if column.owner == "users":
+        if column.owner == "users" and not isinstance(column, LinksColumn):
             there = column.name in source.users.columns
             values = source.users[column.name] if there else pl.Series([None] * source.users.height)
             about[column.key] = column.read(values)
+    links = next((column for column in columns if isinstance(column, LinksColumn)), None)
     return replace(
         histories,
         columns=arrays,
@@ -63,7 +65,29 @@ def with_features(histories: Histories, columns: Sequence[Column], source: Sourc
         about=about,
         inputs=tuple(column.key for column in events if not _is_own_time(column)),
         known=tuple(column.key for column in events if column.known_at_request),
+        friends=None if links is None else _friends(histories, links, source),
     )
+
+
+def _friends(histories: Histories, column: LinksColumn, source: Source) -> Friends | None:
+    """All users as friends of each other; None where the source has no links."""
+    if source.links is None:
+        return None
+    rows, weights = friends_of(strongest(source.links, column.friends), len(histories))
+    return Friends(rows, weights, histories.start, histories.end, column.events)
+
+
+def links_by_id(dataset: Dataset, model: Recommender) -> pl.DataFrame | None:
+    """The links that a model reads: user, friend (String ids) and weight, sorted by user, strongest first.
+
+    None of a model that reads none.
+    """
+    layer = model.features if isinstance(model, SequenceModel) else None
+    if layer is None or layer.links is None or dataset.links is None:
+        return None
+    kept, ids = strongest(dataset.links, layer.links.friends), dataset.users["user"]
+    names = {side: ids.gather(kept[side]) for side in ("user", "friend")}
+    return pl.DataFrame({**names, "weight": kept["weight"]})
 
 
 def _lookup(column: Column, values: pl.Series) -> Read:

@@ -301,7 +301,29 @@ class VectorColumn(ColumnBase):
         return f"{self.kind}, {len(self.mean)} numbers{made}"
 
 
-Column = Annotated[CategoryColumn | NumberColumn | TimeColumn | VectorColumn, Field(discriminator="kind")]
+class LinksColumn(ColumnBase):
+    """The friends of a user, whose recent events a state takes in (`friends.py`); batches carry them beside columns."""
+
+    kind: Literal["links"] = "links"
+    """Kind."""
+    friends: int = Field(ge=1)
+    """Friends of a user who are read, at most, by the strongest links."""
+    events: int = Field(ge=1)
+    """Events of a friend that are read, at most, the newest."""
+
+    def read(self, values: pl.Series) -> Read:
+        """(n, 0): links are no values of a column."""
+        return np.zeros((len(values), 0), dtype=np.float32)
+
+    def expand(self, read: Tensor) -> Expanded:
+        """As in the base class."""
+        return None, None
+
+    def _how(self) -> str:
+        return f"attention over the newest {self.events} events of up to {self.friends} friends"
+
+
+Column = Annotated[CategoryColumn | NumberColumn | TimeColumn | VectorColumn | LinksColumn, Field(discriminator="kind")]
 _ADAPTER: TypeAdapter[Any] = TypeAdapter(list[Column])
 
 

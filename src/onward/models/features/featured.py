@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from onward.data.batches import Batch
 from onward.data.dataset import MISSING_TIME
+from onward.data.friends import FriendEvents
 from onward.data.sequences import Histories
 from onward.models.base import Bools
 from onward.models.features.layer import FeatureLayer
@@ -51,8 +52,8 @@ class Featured:
 
     @property
     def asks(self) -> bool:
-        """Whether states are asked with what is known of the user or of the event to come."""
-        return self.layer.request is not None
+        """Whether states are asked with what is known of the user, friends included, or of the event to come."""
+        return self.layer.asks
 
     # items
 
@@ -97,17 +98,19 @@ class Featured:
 
     def inputs(self, batch: Batch) -> Tensor:
         """(N, D) input of each step: the mean of its members, each an item and what is known of the event."""
-        if self._inner is None:
-            vectors_MD = F.embedding(batch.items, self._ids.weight, sparse=self._ids.sparse)
-        elif torch.is_grad_enabled() and self.layer.item_inputs is not None:
-            vectors_MD, _ = self._inner.rows(batch.items)
-        else:
-            vectors_MD = F.embedding(batch.items, self.input_table())
-        vectors_MD = self.layer.add_events(vectors_MD, batch)
+        vectors_MD = self.layer.add_events(self._item_vectors(batch.items), batch)
         if batch.bags is None:
             return vectors_MD
         members = torch.arange(len(vectors_MD), device=vectors_MD.device)
         return F.embedding_bag(members, vectors_MD, batch.bags, mode="mean")
+
+    def _item_vectors(self, items: Tensor) -> Tensor:
+        """(M, D) input vectors of (M,) items."""
+        if self._inner is None:
+            return F.embedding(items, self._ids.weight, sparse=self._ids.sparse)
+        if torch.is_grad_enabled() and self.layer.item_inputs is not None:
+            return self._inner.rows(items)[0]
+        return F.embedding(items, self.input_table())
 
     # who asks, and when
 
@@ -130,7 +133,8 @@ class Featured:
             states = torch.cat([states, self.layer.start_states(len(asked) - len(states))])
         known = {name: read[asked] for name, read in batch.following.items()}
         known |= {name: read[row_N[asked]] for name, read in batch.about.items()}
-        return self.layer.ask(states, known, times[asked])
+        states = self.layer.ask(states, known, times[asked])
+        return states if batch.friends is None else self._with_friends(states, batch.friends.at(asked))
 
     def ask_histories(self, states: Tensor, histories: Histories) -> Tensor:
         """(B, D) states to answer requests from; `states` (B, D) after each history, whatever for an empty one."""
@@ -149,4 +153,24 @@ class Featured:
             start = self.layer.start_states(len(states))
             states = torch.where(torch.from_numpy(empty).to(states.device)[:, None], start, states)
         known = {name: torch.from_numpy(np.ascontiguousarray(read)) for name, read in about.items()}
-        return self.layer.ask(states, known, torch.from_numpy(newest).to(states.device))
+        states = self.layer.ask(states, known, torch.from_numpy(newest).to(states.device))
+        if histories.friends is None:
+            return states
+        every = np.arange(len(histories))
+        friends = histories.friends.recent(histories.item, histories.time, every, at)
+        return self._with_friends(states, friends.to(states.device))
+
+    def _with_friends(self, states: Tensor, friends: FriendEvents) -> Tensor:
+        """(S, D) states with what friends did lately, each friend as the mean of the items of those events."""
+        if self.layer.friends is None or not len(friends.bags):
+            return states
+        if self._inner is None:
+            ids = self._ids
+            means = F.embedding_bag(friends.items, ids.weight, friends.bags, mode="mean", sparse=ids.sparse)
+        else:
+            vectors = self._item_vectors(friends.items)
+            means = F.embedding_bag(
+                torch.arange(len(vectors), device=vectors.device), vectors, friends.bags, mode="mean"
+            )
+        fused: Tensor = self.layer.friends(states, means, friends.places, friends.weights)
+        return fused

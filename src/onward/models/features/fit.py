@@ -19,13 +19,14 @@ from onward.models.features.columns import (
     MICROSECONDS_A_DAY,
     CategoryColumn,
     Column,
+    LinksColumn,
     NumberColumn,
     TimeColumn,
     VectorColumn,
     members,
     vectors_of,
 )
-from onward.models.features.source import Offered, Source
+from onward.models.features.source import LINKS, Offered, Source
 
 MANY_VALUES, BUCKETS = 20_000, 8_192
 """A category with more values than this is hashed into so many buckets."""
@@ -37,6 +38,8 @@ SKEWED = 1.5
 """A column of numbers with a skewness beyond this isn't just standardised."""
 MOST_VECTORS = 50_000
 """Vectors that their mean is taken of, at most."""
+FRIENDS, FRIEND_EVENTS = 32, 50
+"""Friends of a user, and newest events of each, that are read."""
 
 Floats = NDArray[np.float64]
 
@@ -50,6 +53,13 @@ def fit_columns(source: Source, training: Histories, chosen: Sequence[Offered]) 
     }
     columns, notes = [], []
     for one in chosen:
+        if one.kind == LINKS:
+            fitted = _links(source, training, one)
+            if fitted is None:
+                notes.append("users links: left out, no user of the training part has a friend with a training event")
+            else:
+                columns.append(fitted)
+            continue
         if one.owner == "events":
             values, counts = _of_events(source, training, one, positions)
         else:
@@ -61,6 +71,15 @@ def fit_columns(source: Source, training: Histories, chosen: Sequence[Offered]) 
         else:
             columns.append(fitted)
     return columns, notes
+
+
+def _links(source: Source, training: Histories, one: Offered) -> Column | None:
+    assert source.links is not None
+    has_events = training.lengths > 0
+    both = has_events[source.links["user"].to_numpy()] & has_events[source.links["friend"].to_numpy()]
+    if not both.any():
+        return None
+    return LinksColumn(owner=one.owner, name=one.name, key=one.key, friends=FRIENDS, events=FRIEND_EVENTS)
 
 
 def _of_events(source: Source, training: Histories, one: Offered, positions: Ints) -> tuple[pl.Series, Ints]:

@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from onward.data.batches import Batch
 from onward.data.dataset import MISSING_TIME
-from onward.models.features.columns import CategoryColumn, Column, Expanded, TimeColumn
+from onward.models.features.columns import CategoryColumn, Column, Expanded, LinksColumn, TimeColumn
+from onward.models.features.friends import FriendAttention
 from onward.models.features.fusion import FeatureBlock, Inputs
 
 
@@ -31,12 +32,14 @@ class FeatureLayer(nn.Module):
         items: on an item's id vector; None without columns of items.
         events: on the vector of an event's item; None without columns of events.
         request: on the state that a list is asked from: what is known of the user, and of the event to come.
+        friends: on that state too: what friends did lately; None without links.
         start: (D,) the state of an empty history.
     """
 
     items: FeatureBlock | None
     events: FeatureBlock | None
     request: FeatureBlock | None
+    friends: FriendAttention | None
 
     def __init__(self, columns: Sequence[Column], width: int, id_dropout: float, feature_dropout: float) -> None:
         super().__init__()
@@ -47,9 +50,17 @@ class FeatureLayer(nn.Module):
 
         self.items = block([column for column in columns if column.owner == "items"])
         self.events = block([column for column in columns if column.owner == "events"])
-        self.request = block([column for column in columns if column.owner == "users" or column.known_at_request])
-        self.start = nn.Parameter(torch.zeros(width)) if self.request is not None else None
+        self.links: LinksColumn | None = next((column for column in columns if isinstance(column, LinksColumn)), None)
+        asked = [column for column in columns if column.owner == "users" or column.known_at_request]
+        self.request = block([column for column in asked if column is not self.links])
+        self.friends = None if self.links is None else FriendAttention(width, feature_dropout)
+        self.start = nn.Parameter(torch.zeros(width)) if self.asks else None
         self.item_inputs: Inputs | None = None
+
+    @property
+    def asks(self) -> bool:
+        """Whether states are asked with what is known of the user, friends included, or of the event to come."""
+        return self.request is not None or self.friends is not None
 
     # items
 
@@ -113,7 +124,8 @@ class FeatureLayer(nn.Module):
             known: column -> (S, ...) what was read; a column that isn't there is missing.
             before_S: (S,) int64 microseconds UTC of the newest event, MISSING_TIME without one.
         """
-        assert self.request is not None
+        if self.request is None:
+            return states_SD
         size = len(states_SD)
         expanded: list[Expanded] = []
         for column in self.request.columns:

@@ -16,6 +16,8 @@ from onward.errors import ConfigError, unknown
 OWNERS: tuple[Owner, ...] = ("events", "items", "users")
 OWN: Mapping[str, Kind] = {"action": "category", "value": "number", "time": "time"}
 """Columns that events may have without being declared features."""
+LINKS: Literal["links"] = "links"
+"""Name and kind of the links between users."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Offered:
 
     owner: Owner
     name: str
-    kind: Kind
+    kind: Kind | Literal["links"]
     key: str
     known_at_request: bool = False
 
@@ -46,6 +48,7 @@ class Source:
         items, users: row r is item index r + 1, and user r.
         offered: the columns.
         values: name of a coded event column -> its different values; code c is place c - 1.
+        links: who is linked to whom, as in `Dataset.links`.
     """
 
     histories: Histories
@@ -53,6 +56,7 @@ class Source:
     users: pl.DataFrame
     offered: Sequence[Offered]
     values: Callable[[str], pl.Series]
+    links: pl.DataFrame | None = None
 
     @classmethod
     def of(cls, dataset: Dataset) -> Self:
@@ -66,11 +70,13 @@ class Source:
         offered = [Offered("events", name, cast(Kind, kind), key, name in known) for name, kind, key in events]
         for owner, kinds in tables.items():
             offered += [Offered(owner, name, cast(Kind, kind), f"{owner}.{name}") for name, kind in kinds.items()]
+        if dataset.links is not None:
+            offered.append(Offered("users", LINKS, LINKS, LINKS))
 
         def values(name: str) -> pl.Series:
             return actions if name == "action" else dataset.event_values(name)
 
-        return cls(histories, dataset.catalog.frame, dataset.users, offered, values)
+        return cls(histories, dataset.catalog.frame, dataset.users, offered, values, dataset.links)
 
     def chosen(self, features: Literal["none", "all"] | Sequence[str], without: Sequence[str]) -> list[Offered]:
         """The columns that settings ask for. Raises ConfigError for a word that means none of them."""

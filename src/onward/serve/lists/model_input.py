@@ -3,7 +3,7 @@
 Items that the model's catalog doesn't have are left out and counted; everything else counts, trained on or not. Where
 the training data had groups, events form groups: those of one basket, or of one time. Where it kept no duplicates there
 are none. A model that reads times and was trained to be told when the answer is wanted is told; values are given to a
-model that learned from values.
+model that learned from values; what friends did lately to one that reads links.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from onward.bundle import Bundle
+from onward.data.friends import Friends
 from onward.data.sequences import Histories, Ints
 from onward.models.sequence import SequenceModel
 from onward.serve.lists.baskets import in_baskets, runs
 from onward.serve.lists.context import FeatureReader
+from onward.serve.lists.friends import Circle, FriendReader
 from onward.serve.lists.items import KeyIndex, LiveCatalog
 from onward.serve.lists.requests import Request
 from onward.serve.store.protocol import EventStore, StoredHistory
@@ -44,6 +46,7 @@ class Given:
         whole: whether these are all events of the user.
         at: microseconds UTC, as of when.
         context: feature -> value of the request: of its user, and of the event to come.
+        friends: what friends of the user did lately.
     """
 
     items: NDArray[np.int32]
@@ -55,6 +58,7 @@ class Given:
     whole: bool
     at: int
     context: Mapping[str, JsonValue]
+    friends: Circle = ()
 
 
 class HistoryReader:
@@ -69,8 +73,10 @@ class HistoryReader:
         self._names: list[str] = [""]
         data, model = bundle.manifest.data, bundle.model
         self._features = FeatureReader(model)
+        self._friends = FriendReader(bundle, store)
         repeats = isinstance(model, SequenceModel) and model.repeat is not None
-        self._timed = (model.traits.timed or repeats or self._features.timed) and data.time_min is not None
+        reads_times = model.traits.timed or repeats or self._features.timed or self._friends.active
+        self._timed = reads_times and data.time_min is not None
         self._told = bundle.manifest.split.request_time == "target"
         self._valued = model.value_range is not None
         self._grouped, self._baskets, self._duplicates = data.grouped, data.baskets, data.duplicates
@@ -93,10 +99,21 @@ class HistoryReader:
                 stored[rows[0]] = self._store.history(users[0], self._limit, before)
             else:
                 stored.update(zip(rows, self._store.histories(users, self._limit, before), strict=True))
-        return [
+        given = [
             self._stored(one, stored[row], self._limit, now) if row in stored else self._typed(one, catalog, now)
             for row, one in enumerate(requests)
         ]
+        return self._befriended(requests, given) if self._friends.active else given
+
+    def _befriended(self, requests: Sequence[Request], given: Sequence[Given]) -> list[Given]:
+        """With what friends did before each request or, where the model isn't told when that is, before its newest
+        event: as in training."""
+        before = [
+            int(own.times[-1]) if self._timed and not self._told and len(own.times) else request.at
+            for request, own in zip(requests, given, strict=True)
+        ]
+        circles = self._friends.read([one.user for one in requests], [one.context for one in requests], before)
+        return [replace(own, friends=circle) for own, circle in zip(given, circles, strict=True)]
 
     def _stored(self, request: Request, found: StoredHistory, limit: int, now: int) -> Given:
         """What the store gave when asked for `limit` events; it is asked for more where too few are of known items."""
@@ -207,7 +224,28 @@ class HistoryReader:
         given: Sequence[Given],
     ) -> Histories:
         about = self._features.of_requests([one.context for one in given])
-        return Histories(columns, starts, ends, self._n_items, at, self._features.inputs, (), about)
+        friends = self._with_friends(columns, given) if self._friends.active else None
+        return Histories(columns, starts, ends, self._n_items, at, self._features.inputs, (), about, {}, friends)
+
+    def _with_friends(self, columns: dict[str, NDArray[np.generic]], given: Sequence[Given]) -> Friends | None:
+        """Where the events of friends lie; they are put behind the columns, which are nobody's own history there."""
+        circles = [one.friends for one in given]
+        events = [found for circle in circles for _, found in circle]
+        items = [self._keys.lookup(one.items) for one in events]
+        known = [self._readable(one) for one in items]
+        items = [one[kept] for one, kept in zip(items, known, strict=True)]
+        friends = self._friends.laid_out(circles, items, len(columns["item"]))
+        more = int(sum(map(len, items)))
+        for name, column in columns.items():
+            if name == "item":
+                added = np.concatenate([column[:0], *items])
+            elif name == "time":
+                times = [one.times[kept] for one, kept in zip(events, known, strict=True)]
+                added = np.concatenate([column[:0], *times])
+            else:
+                added = np.zeros((more, *column.shape[1:]), dtype=column.dtype)
+            columns[name] = np.concatenate([column, added])
+        return friends
 
     def _columns(self, given: Sequence[Given]) -> dict[str, NDArray[np.generic]]:
         """The columns beside the items that this model reads."""

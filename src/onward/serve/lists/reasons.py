@@ -48,6 +48,11 @@ def _without(history: Histories, start: int, end: int, left_out: Ints) -> Histor
     rest = np.arange(start, end - 1) + (np.arange(start, end - 1) >= left_out[:, None])
     ends = np.arange(1, len(left_out) + 1, dtype=np.int64) * rest.shape[1]
     columns = {name: column[rest.ravel()] for name, column in history.columns.items()}
+    friends = history.friends
+    if friends is not None:  # their events lie in the same columns
+        columns = {name: np.concatenate([column, history.columns[name]]) for name, column in columns.items()}
+        moved = friends.moved(rest.size + np.arange(len(history.item) + 1))
+        friends = moved.select(np.zeros(len(left_out), dtype=np.int64))
     at = None if history.at is None else np.repeat(history.at, len(left_out))
     about = {name: np.repeat(value, len(left_out), axis=0) for name, value in history.about.items()}
-    return replace(history, columns=columns, start=ends - rest.shape[1], end=ends, at=at, about=about)
+    return replace(history, columns=columns, start=ends - rest.shape[1], end=ends, at=at, about=about, friends=friends)

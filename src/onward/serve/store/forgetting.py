@@ -68,9 +68,9 @@ def copies_since(reader: Reader, first: int | None) -> tuple[Copy, ...]:
 
 
 def bundles_with_user_rows(folders: Iterable[Path]) -> tuple[str, ...]:
-    """Those of the bundle folders whose weights hold a row for each training user, by their paths.
+    """Those of the bundle folders that hold rows of training users, by their paths.
 
-    A bundle has no ids of users, so it can't be told whether it holds a row of one user.
+    Weights have no ids of users, so it can't be told whether there is a row of one user.
 
     Raises:
         FormatError: a folder has no readable manifest.json.
