@@ -49,7 +49,7 @@ class ForgottenUser(Payload):
     details: list[str]
     """How, and what is left."""
     bundles: list[str]
-    """Models whose weights hold a row for each training user: train them again, without this user."""
+    """Models that hold rows of training users, or links between them: train them again, without this user."""
     copies: list[StoreCopy]
     """Backups and exports made while the user's data was in the store: remove the user there too."""
 

@@ -186,7 +186,7 @@ class ReceiptOut(Wire):
     details: list[str]
     """How, and what could not be overwritten."""
     bundles: list[str]
-    """Models whose weights hold rows of training users: train them again without the user."""
+    """Models that hold rows of training users: train them again without the user."""
     copies: list[CopyOut]
     """Backups and exports made while the data was in the store: remove the user there too."""
 

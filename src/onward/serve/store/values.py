@@ -241,7 +241,7 @@ class Receipt:
         removed: table -> rows that were removed.
         overwritten: whether the freed places of the database and its log were overwritten.
         details: how, and what could not be overwritten.
-        bundles: models whose weights hold a row for each training user (user-kNN, ALS): train them again without
+        bundles: models that hold rows of training users (user-kNN, ALS, links between users): train them again without
             the user if their data had the user.
         copies: backups and exports made while the user's data was in the store: remove the user there too.
     """

@@ -86,7 +86,7 @@ def whole(name: str, found: Card, active: bool, others: list[str]) -> dict[str, 
         "data": _data(manifest),
         "training": _training(manifest),
         "settings": found.settings,
-        "privacy": "The weights hold rows of training users: to forget a user, train again without them."
+        "privacy": "The model holds rows of training users: to forget a user, train again without them."
         if manifest.holds_user_rows
         else "The weights hold no rows of users. Forgetting a user is a matter of the event store alone.",
     }
