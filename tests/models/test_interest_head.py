@@ -10,7 +10,7 @@ from onward.data.batches import Steps
 from onward.data.sequences import Histories
 from onward.errors import ConfigError
 from onward.models.base import Items, build
-from onward.models.interest_head import _running
+from onward.models.interest_head import SLOPE
 from onward.models.registry import model_class
 from onward.models.sequence import SequenceModel
 
@@ -28,28 +28,39 @@ def rated() -> Histories:
     return Histories(columns, np.array([0, 3]), np.array([3, 5]), 8)
 
 
-def test_running_sums_start_anew_in_each_row() -> None:
-    sums = _running(torch.tensor([1.0, 2, 3, 10, 20]), torch.tensor([3, 2]))
-    assert sums.tolist() == [1, 3, 6, 10, 30]
-
-
-def test_what_past_values_say_by_hand() -> None:
-    model = made(loss="mse")
+def test_what_past_values_say_is_part_of_the_interest() -> None:
+    model = made(loss="mse", interest_factors=3)
     model.start_training(rated())
     head = model.interest_head
     assert head is not None
+    assert head.process is not None
     steps = Steps(rated())
-    told = head.told(steps.encode(steps.start, steps.end), None)
-    beyond = [
-        (value - 1) / 4 - float(head.item_means[item]) for item, value in ((1, 1), (2, 5), (3, 4), (4, 2), (2, 3))
-    ]
-    prior = float(torch.nn.functional.softplus(torch.tensor(5.0)))
-    assert told.offset[2].item() == pytest.approx(4 * sum(beyond[:3]) / (3 + prior), rel=1e-5)
-    assert told.offset[3].item() == pytest.approx(4 * beyond[3] / (1 + prior), rel=1e-5)
-    weights = head.valued.weight[[1, 2, 3]]
-    wanted = (torch.tensor(beyond[:3])[:, None] * weights).sum(0) / 2  # the root of 3 + 1
-    assert told.vector is not None
-    torch.testing.assert_close(told.vector[2], wanted, rtol=1e-4, atol=1e-6)
+    batch = steps.encode(steps.start, steps.end)
+    told = head.process.told((batch.values - 1) / 4, batch)
+    states = model.states(batch)
+    said = head.process.of_items()[5] + told.offset[2] + told.vector[2] @ head.process.vectors[5]
+    wanted = SLOPE * (said - 0.5) + states[2] @ model.input.weight[5] + model.output_bias[5]
+    torch.testing.assert_close(model.interest(rated(), np.array([5, 5]))[0], wanted.sigmoid())
+
+
+def test_nobody_knows_a_new_user_but_the_item() -> None:
+    model = made(loss="mse", interest_factors=3)
+    model.start_training(rated())
+    head = model.interest_head
+    assert head is not None
+    assert head.process is not None
+    nothing = Histories({**rated().columns}, np.array([0, 0]), np.array([0, 0]), 8)
+    wanted = (SLOPE * (head.process.of_items()[[2, 8]] - 0.5)).sigmoid()
+    torch.testing.assert_close(model.interest(nothing, np.array([2, 8])), wanted)
+    assert float(wanted[1]) == pytest.approx(float((SLOPE * (head.process.mean - 0.5)).sigmoid()))  # never rated
+
+
+def test_without_a_closed_form_items_start_at_their_means() -> None:
+    model = made(loss="mse", interest_factors=0)
+    model.start_training(rated())
+    nothing = Histories({**rated().columns}, np.array([0]), np.array([0]), 8)
+    # item 1 has the value 1, interest 0, and five events at the mean of all, 0.5
+    assert model.interest(nothing, np.array([1])).item() == pytest.approx(5 * 0.5 / 6)
 
 
 def test_scores_of_a_model_of_interest_alone_are_in_the_order_of_interest() -> None:
@@ -85,22 +96,6 @@ def test_a_second_head_leaves_the_order_of_the_ranking_to_the_ranking() -> None:
     with torch.no_grad():
         model.interest_head.items.weight.add_(1.0)
     assert torch.equal(before, model.score_histories(rated()))
-
-
-def test_a_model_made_before_the_head_summed_answers_as_it_did() -> None:
-    model = made(loss="mse", output="separate")
-    model.start_training(rated())
-    state = {name: tensor for name, tensor in model.state().items() if not name.startswith("interest_head.")}
-    torch.manual_seed(1)
-    state |= {"value_input": torch.randn(6), "value_bounds": torch.tensor([1.0, 5.0])}
-    model.load_state(state)
-    assert model.value_range == (1.0, 5.0)
-    steps = Steps(rated())
-    batch = steps.encode(steps.start, steps.end)
-    inputs = model.input(batch.items, None) + ((batch.values - 1) / 4 - 0.5)[:, None] * state["value_input"]
-    states, _ = model.recurrent(inputs[None, :3] * model.scale)
-    wanted = (states[0, -1] @ state["output.weight"][5] + state["output_bias"][5]).sigmoid()
-    torch.testing.assert_close(model.interest(rated(), np.array([5, 5]))[0], wanted)
 
 
 @pytest.mark.parametrize(

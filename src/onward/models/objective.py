@@ -42,6 +42,21 @@ class ObjectiveConfig(ModelConfig):
     """Weight of the interest's loss beside one that ranks."""
     interest_decay: float = Field(0.01, ge=0)
     """Weight, in the interest's loss, of the squares of what is multiplied: a history's vector and the item's."""
+    interest_factors: int = Field(32, ge=0)
+    """Of values, in what past values say by themselves: factors of matrix factorisation that each item has. 0: past
+    values are the encoder's input alone."""
+    interest_categories: tuple[str, ...] = ()
+    """Columns of items whose categories a history may like more or less."""
+    interest_category_weight: float = Field(0.6, gt=0)
+    """How much liking differs by category, in units of how much it differs by factor."""
+    interest_bias_penalty: float = Field(6.0, gt=0)
+    """Variance of the noise in one value over that of a history's bias."""
+    interest_factor_penalty: float = Field(4.0, gt=0)
+    """Variance of the noise in one value over that of a history's factors."""
+    interest_drift: float = Field(0.12, ge=0)
+    """Variance of how far the history's bias moves over that of the noise."""
+    interest_drift_events: float = Field(50.0, gt=0)
+    """Events after which a third (1/e) of such a move is left."""
     softmax: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of `cross_entropy`'s matrix products in training. `auto`: bfloat16 where the machine is faster with it
     (onward doctor measures)."""

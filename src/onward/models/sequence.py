@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from onward.data.batches import Batch
 from onward.data.negatives import NegativeSampler
-from onward.data.sequences import Histories, Ints
+from onward.data.sequences import Histories
 from onward.errors import ConfigError
 from onward.models import losses
 from onward.models.base import Bools, Items, Recommender
@@ -27,8 +27,9 @@ from onward.models.features.columns import Column
 from onward.models.features.featured import TABLES, Featured
 from onward.models.features.layer import FeatureLayer
 from onward.models.features.tower import Tower
-from onward.models.interest_head import InterestHead, upgraded
-from onward.models.objective import InterestOf, ObjectiveConfig, item_logits, ranking_loss
+from onward.models.interest_answers import InterestAnswers
+from onward.models.interest_head import InterestHead
+from onward.models.objective import ObjectiveConfig, ranking_loss
 from onward.models.repeat import Repeat, check_repeat
 from onward.models.rows import Rows
 from onward.models.tables import ItemVectors as ItemVectors
@@ -63,7 +64,7 @@ class SequenceConfig(ObjectiveConfig):
     """Share of (thing, column) pairs whose feature is left out in training."""
 
 
-class SequenceModel(nn.Module, Recommender):
+class SequenceModel(InterestAnswers, nn.Module, Recommender):
     """Item vectors -> encoder -> one state a step -> scores over items, or interest in one.
 
     A subclass sets `name`, `Config` and `traits`, makes its layers in `build`, and writes `encode`.
@@ -83,7 +84,7 @@ class SequenceModel(nn.Module, Recommender):
         tied = config.output == "tied"
         self.output = None if tied else ItemVectors(items.n, config.width, config.touches_rows)
         self.output_bias = nn.Parameter(torch.zeros(items.n + 1))
-        self.interest_head: InterestHead | None = None
+        self.interest_head = None
         if config.learns_interest:
             self.interest_head = InterestHead(config, config.width, items.n, config.ranks, not self.traits.cloze)
         check_repeat(config, self.traits, self.name)
@@ -172,11 +173,6 @@ class SequenceModel(nn.Module, Recommender):
             self.featured.keep(None)
         self.quick_states = None
 
-    def start_training(self, training: Histories) -> None:
-        """Take from the training events what the model needs before the first step: their values, for interest."""
-        if self.interest_head is not None:
-            self.interest_head.start(training, self.output_bias)
-
     # training
 
     def item_tables(self) -> dict[str, nn.Parameter]:
@@ -223,7 +219,7 @@ class SequenceModel(nn.Module, Recommender):
         head = self.interest_head
         if head is None:
             return self._ranking_loss(states_SD, batch, owners)
-        interest = self._interest_loss(head, states_SD, batch, owners)
+        interest = self.interest_loss(head, states_SD, batch, owners)
         if not self.config.ranks:
             return interest
         return self._ranking_loss(states_SD, batch, owners) + self.config.interest_weight * interest
@@ -238,29 +234,34 @@ class SequenceModel(nn.Module, Recommender):
         rows = self.chunk_rows
         return ranking_loss(states_SD, wanted, weights, table, bias, self.sampler, self.config, rows, owners, copied)
 
-    def _interest_loss(self, head: InterestHead, states_SD: Tensor, batch: Batch, owners: Tensor | None) -> Tensor:
-        """How far the interest in each target is from what came."""
-        told = head.told(batch, batch.asked()[0])
-        states_TD, offset_T = self._told(head.states(states_SD, told), batch), told.offset
-        if owners is not None:
-            states_TD, offset_T = states_TD[owners], offset_T[owners]
-        return head.loss(states_TD, offset_T, batch, *self._outputs(), self.sampler)
-
     def _told(self, states_SD: Tensor, batch: Batch) -> Tensor:
         """States with what is known of who asks, and when; those of empty histories come last."""
         return states_SD if self.featured is None else self.featured.ask_steps(states_SD, batch, batch.asked()[0])
 
     def _outputs(self) -> tuple[Tensor | Tower, Tensor]:
         """What items are scored by in training: vectors and biases, or what makes those of a batch."""
-        return self.output_table() if self.featured is None else self.featured.outputs()
+        return self._outputs_kept() if self.featured is None else self.featured.outputs()
 
     def output_table(self) -> tuple[Tensor, Tensor]:
-        """(V + 1, D) vectors and (V + 1,) biases that states are scored against to answer."""
+        """(V + 1, W) vectors and (V + 1,) biases that states are scored against to answer; W as in `encoded`."""
+        table = self._outputs_kept()
+        head = self.interest_head
+        return table if head is None or self.config.ranks else head.table(*table)
+
+    def _outputs_kept(self) -> tuple[Tensor, Tensor]:
+        """(V + 1, D) vectors and (V + 1,) biases of items as the encoder's states are scored against."""
         if self.featured is not None:
             return self.featured.output_table()
         table = self.input if self.output is None else self.output
         assert isinstance(table, ItemVectors)
         return table.weight, self.output_bias
+
+    def items_of(self, frame: pl.DataFrame, items: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, W) vectors and (n,) biases of items with the features of a table's rows, as `Featured.items_of`."""
+        assert self.featured is not None
+        vectors, biases = self.featured.items_of(frame, items)
+        head = self.interest_head
+        return (vectors, biases) if head is None or self.config.ranks else head.rows(vectors, biases, items)
 
     def input_table(self) -> Tensor:
         """(V + 1, D) vectors of items as the encoder reads them to answer."""
@@ -279,27 +280,32 @@ class SequenceModel(nn.Module, Recommender):
         return self.states(batch).index_select(0, places)
 
     def last_states(self, histories: Histories) -> Tensor:
-        """(B, D) state that each history is answered from; histories of one item or more, unless the model `opens`."""
+        """(B, W) state that each history is answered from; histories of one item or more, unless the model `opens`."""
         return self.asked_by(self.encoded(histories), histories)
 
     def encoded(self, histories: Histories) -> Tensor:
-        """(B, D) state after each history's newest step, as far as its events say; zero for an empty one."""
+        """(B, W) state after each history's newest step, as far as its events say; zero for an empty one.
+
+        W is the width D, and of a model of interest alone what past values say besides (`InterestHead.table`).
+        """
         known = histories.lengths > 0
         if known.all():
             if self.quick_states is not None and len(histories) <= FEW_HISTORIES:
                 return torch.from_numpy(self.quick_states(histories))
             return self._answers(histories, self._ranking_states)
-        states = self.output_bias.new_zeros(len(histories), self.config.width)
+        extra = 0 if self.interest_head is None or self.config.ranks else self.interest_head.extra
+        states = self.output_bias.new_zeros(len(histories), self.config.width + extra)
         if known.any():
             states[torch.from_numpy(known)] = self._answers(histories.select(known), self._ranking_states)
         return states
 
     def asked_by(self, states: Tensor, histories: Histories) -> Tensor:
-        """(B, D) the same states with what is known of who asks, and when."""
+        """(B, W) the same states with what is known of who asks, and when."""
         if self.featured is None:
             return states
         with torch.inference_mode():
-            return self.featured.ask_histories(states, histories)
+            own, rest = states[:, : self.config.width], states[:, self.config.width :]
+            return torch.cat([self.featured.ask_histories(own, histories), rest], 1)
 
     def _answers(self, histories: Histories, answer: Callable[[Batch, Tensor], Tensor]) -> Tensor:
         """(B, ...) what `answer` gives of a batch and the steps asked, after each history's newest step."""
@@ -319,18 +325,11 @@ class SequenceModel(nn.Module, Recommender):
             return torch.cat([states for _, states in found]).index_select(0, order.to(device))
 
     def _ranking_states(self, batch: Batch, places: Tensor) -> Tensor:
-        """(n, D) states whose products with the output table rank: by interest where nothing else was learned."""
+        """(n, W) states whose products with the output table rank: by interest where nothing else was learned."""
         states = self.answer_states(batch, places)
         if self.interest_head is None or self.config.ranks:
             return states
-        return self.interest_head.states(states, self.interest_head.told(batch, places))
-
-    def _interest_states(self, batch: Batch, places: Tensor) -> Tensor:
-        """(n, D + 1) states that interest is scored from, and b_u."""
-        assert self.interest_head is not None
-        told = self.interest_head.told(batch, places)
-        states = self.interest_head.states(self.answer_states(batch, places), told)
-        return torch.cat([states, told.offset[:, None]], 1)
+        return torch.cat([self.interest_head.states(states), self.interest_head.told(batch, places).vector], 1)
 
     def score_histories(self, histories: Histories) -> Tensor:
         """(B, V + 1) float32 logits of every item after each history; log-probabilities where items are repeated."""
@@ -347,47 +346,6 @@ class SequenceModel(nn.Module, Recommender):
         return super().max_threads if self.output_bias.device.type == "cpu" else 1
 
     @property
-    def value_range(self) -> tuple[float, float] | None:
-        """The values that interest 0 and 1 stand for, of the training events; None of a model that read none."""
-        if self.interest_head is None or not self.interest_head.reads_values:
-            return None
-        low, high = self.interest_head.bounds.tolist()
-        return low, high
-
-    @property
-    def interest_of(self) -> InterestOf | None:
-        """What interest was learned from; None for a model that only ranks."""
-        return None if self.interest_head is None else self.config.interest_of
-
-    def interest(self, histories: Histories, items: Ints) -> Tensor:
-        """(B,) float32 in [0, 1]: expected interest of each history in one item; an empty history has a zero state."""
-        if self.interest_head is None:
-            return super().interest(histories, items)
-        table, bias = self.interest_head.scorer(*self.output_table())
-        states, offset = self._interest_answers(histories)
-        with torch.no_grad():
-            return (item_logits(states, torch.from_numpy(items).to(states.device), table, bias) + offset).sigmoid()
-
-    def interests(self, histories: Histories) -> Tensor:
-        """(B, V + 1) float32: the interest of each history in every item."""
-        if self.interest_head is None:
-            return super().interests(histories)
-        table, bias = self.interest_head.scorer(*self.output_table())
-        states, offset = self._interest_answers(histories)
-        assert isinstance(table, Tensor)
-        with torch.no_grad():
-            return (F.linear(states, table, bias) + offset[:, None]).sigmoid()
-
-    def _interest_answers(self, histories: Histories) -> tuple[Tensor, Tensor]:
-        """(B, D) states and (B,) b_u."""
-        answers = self.output_bias.new_zeros(len(histories), self.config.width + 1)
-        known = histories.lengths > 0
-        with torch.no_grad():
-            if known.any():
-                answers[torch.from_numpy(known)] = self._answers(histories.select(known), self._interest_states)
-        return self.asked_by(answers[:, :-1], histories), answers[:, -1]
-
-    @property
     def parameters_count(self) -> int:
         """Numbers that the model learned."""
         return sum(tensor.numel() for tensor in self.state_dict().values())
@@ -401,9 +359,7 @@ class SequenceModel(nn.Module, Recommender):
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take over weights and statistics."""
         tables = {name: tensor for name, tensor in state.items() if name in TABLES}
-        self.load_state_dict(
-            upgraded({name: tensor for name, tensor in state.items() if name not in TABLES}, self.state_dict())
-        )
+        self.load_state_dict({name: tensor for name, tensor in state.items() if name not in TABLES})
         if self.featured is not None and tables:
             self.featured.keep(tables)
 

@@ -196,7 +196,7 @@ def _run(folder: Path, data: Dataset, config: RunConfig, resume: bool, overwrite
             training = _training(histories, divided, data, config)
     facts: dict[str, Any] = {"best_epoch": None}
     if isinstance(model, SequenceModel):
-        model.start_training(training)
+        model.start_training(training, config.seed)
         check_augmentation(model, training, config.train)
     else:
         started = time.perf_counter()

@@ -128,7 +128,7 @@ class Scorer:
         assert isinstance(self.model, SequenceModel)
         assert self.model.featured is not None
         rows = frame[fresh - 1]
-        vectors, biases = self.model.featured.items_of(rows, torch.from_numpy(np.where(fresh < size, fresh, 0)))
+        vectors, biases = self.model.items_of(rows, torch.from_numpy(np.where(fresh < size, fresh, 0)))
         wider, places = copy(self), torch.from_numpy(fresh)
         wider.table = F.pad(self.table, (0, 0, 0, len(added))).index_copy(0, places, vectors.cpu())
         wider.bias = F.pad(self.bias, (0, len(added))).index_copy(0, places, biases.cpu())
