@@ -110,3 +110,42 @@ def test_the_answer_is_the_state_of_a_mask_after_the_history() -> None:
         batch = Steps(Histories({"item": np.array(items, np.int32)}, np.array([0]), np.array([len(items)]), V))
         state = model.states(batch.encode(np.array([0]), np.array([len(items)])))[-1]
         torch.testing.assert_close(found[row], state)
+
+
+def test_a_hidden_step_is_asked_for_after_the_time_of_the_step_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    from feature_data import fitted, items_of, make_source
+    from onward.data.dataset import MISSING_TIME
+    from onward.models.features.layer import FeatureLayer
+
+    source = make_source()
+    columns, histories = fitted(source, told=True)
+    model = build(BERT4Rec, {"width": 8, "max_length": 20}, items_of(source))
+    assert isinstance(model, BERT4Rec)
+    model.use_features(columns, source.items)
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    ask = FeatureLayer.ask
+
+    def looked_at(
+        self: FeatureLayer, states: torch.Tensor, known: dict[str, torch.Tensor], before: torch.Tensor
+    ) -> torch.Tensor:
+        seen.append((known["time"], before))
+        return ask(self, states, known, before)
+
+    monkeypatch.setattr(FeatureLayer, "ask", looked_at)
+    rows = histories.select(np.flatnonzero(histories.lengths > 2))
+    steps = Steps(rows, opens=True)
+    model.train()
+    model.loss(steps.cloze(steps.start, steps.end - 1)).backward()
+    ((asked, before),) = seen
+    assert rows.time is not None
+    times = torch.from_numpy(rows.time)
+    earlier = {
+        int(rows.time[place]): int(rows.time[place - 1])
+        for start, end in zip(rows.start, rows.end, strict=True)
+        for place in range(start + 1, end)
+    }
+    first = set(times[torch.from_numpy(rows.start)].tolist())
+    assert len(asked) > len(rows)
+    for time, previous in zip(asked.tolist(), before.tolist(), strict=True):
+        assert previous == earlier.get(time, MISSING_TIME)
+        assert previous != MISSING_TIME or time in first

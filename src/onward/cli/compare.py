@@ -80,15 +80,22 @@ def print_comparison(result: Comparison, report: Path | None) -> None:
         )
     if any("mse" in row.evaluation.metrics for row in result.rows):
         out.print(_interest_table(result))
+    if "target_action" in first.slices:
+        out.print(_actions_table(result))
     if report is not None:
         out.print(f"report: {report}")
+
+
+def _cutoff(result: Comparison) -> str:
+    """The k that is shown."""
+    return result.metric.partition("@")[2] or ("10" if 10 in result.protocol["ks"] else str(result.protocol["ks"][0]))
 
 
 def _table(result: Comparison, wide: bool) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    k = result.metric.partition("@")[2] or ("10" if 10 in result.protocol["ks"] else str(result.protocol["ks"][0]))
+    k = _cutoff(result)
     shown = [f"ndcg@{k}", f"hr@{k}", *([f"mrr@{k}"] if wide else [])]
     table = Table("model", *shown, box=SIMPLE_HEAD)
     more = [f"coverage@{k}", "events/s"] if wide else []
@@ -123,6 +130,21 @@ def _interest_table(result: Comparison) -> Table:
                 test = result.test(row.label, name)
                 values[column] += "" if test is None else f"\n[dim]{test.difference.value:+.4f}, p {test.p_holm:.3f}[/]"
             table.add_row(f"[bold]{row.label}[/]", *values)
+    return table
+
+
+def _actions_table(result: Comparison) -> Table:
+    """NDCG by action of the target; the requests are the same for all models."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    metric = f"ndcg@{_cutoff(result)}"
+    actions = result.rows[0].evaluation.slices["target_action"]
+    heads = [f"{row.label}\n[dim]{row.requests:,} requests[/]" for row in actions]
+    table = Table(f"{metric} by action", *heads, box=SIMPLE_HEAD)
+    for row in result.rows:
+        slices = row.evaluation.slices["target_action"]
+        table.add_row(f"[bold]{row.label}[/]", *(_estimate(one.metrics[metric]) for one in slices))
     return table
 
 

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from onward.data.batches import Batch
 from onward.errors import ConfigError
 from onward.models.base import Traits
+from onward.models.features.layer import times_before
 from onward.models.noise import dropout, generator
 from onward.models.rows import Rows
 from onward.models.sasrec import SASRec, SASRecConfig
@@ -74,6 +75,8 @@ class BERT4Rec(SASRec):
         inputs_ND = self._vectors(batch).where(~hidden_N[:, None], self._mask(batch))
         states_ND = rows.flat(self.encode(rows.padded(inputs_ND), rows))
         hidden = batch.targets_at(hidden_N)
+        if batch.times is not None:  # what is asked for at a hidden step comes after the step before it
+            hidden = replace(hidden, times=times_before(batch))
         asked, owners = hidden.asked()
         return self._loss_at(states_ND if asked is None else states_ND[hidden.after_events(asked)], hidden, owners)
 
