@@ -11,13 +11,14 @@ import pytest
 import onward
 
 LAYERS = (
-    {"errors", "config", "files", "payload", "client"},
+    {"errors", "config", "space", "files", "payload", "client"},
     {"data", "text", "device", "machine", "preferences", "threads"},
     {"models"},
     {"manifest", "card", "bundle", "runs", "training_rows"},
     {"recommend", "predict", "evaluate"},
     {"serve"},
     {"train"},
+    {"search"},
     {"cli"},
 )
 SOURCE = Path(onward.__file__).parent

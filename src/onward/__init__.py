@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from onward.evaluate.report import write_report as write_report
     from onward.recommend import recommend as recommend
     from onward.recommend import recommend_all as recommend_all
+    from onward.search.run import auto as auto
+    from onward.search.run import tune as tune
     from onward.train.run import train as train
 
 __version__ = "0.1.0"
@@ -38,6 +40,7 @@ __version__ = "0.1.0"
 _NAMES = {
     "Client": "onward.client:Client",
     "audit": "onward.data.audit:audit",
+    "auto": "onward.search.run:auto",
     "compare": "onward.evaluate.compare:compare",
     "evaluate": "onward.evaluate.protocol:evaluate",
     "export": "onward.bundle:export",
@@ -48,6 +51,7 @@ _NAMES = {
     "recommend": "onward.recommend:recommend",
     "recommend_all": "onward.recommend:recommend_all",
     "train": "onward.train.run:train",
+    "tune": "onward.search.run:tune",
     "write_report": "onward.evaluate.report:write_report",
 }
 
@@ -55,6 +59,7 @@ __all__ = [
     "Client",
     "__version__",
     "audit",
+    "auto",
     "compare",
     "evaluate",
     "export",
@@ -65,6 +70,7 @@ __all__ = [
     "recommend",
     "recommend_all",
     "train",
+    "tune",
     "write_report",
 ]
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from onward.errors import ConfigError, unknown
+from onward.space import Range
 
 Protocol = Literal["last", "time", "users", "all"]
 RequestTime = Literal["none", "target"]
@@ -90,6 +91,9 @@ class TrainConfig(Config):
 
     epochs: int = Field(30, ge=1)
     """Passes over the training sequences, at most."""
+    stop_after: float | None = Field(None, gt=0)
+    """Epochs after which training ends, while the step size decays as for all `epochs`; absent: it runs on. A training
+    that was ended from outside (`onward auto`) says here where, so that the same settings train it again."""
     batch_tokens: int = Field(2048, ge=16)
     """Real positions a batch holds, about: long histories make small batches, short ones large."""
     windows: Windows | None = None
@@ -108,7 +112,7 @@ class TrainConfig(Config):
     item_optimiser: Literal["auto", "adagrad"] = "auto"
     """`adagrad`: row-wise Adagrad for item tables. `auto`: where the loss samples negatives, as a step then costs
     what its batch touches."""
-    learning_rate: float = Field(2e-3, gt=0)
+    learning_rate: Annotated[float, Range(5e-4, 1e-2, log=True)] = Field(2e-3, gt=0)
     """Peak step size."""
     item_learning_rate: float = Field(0.1, gt=0)
     """Peak step size of item tables under row-wise Adagrad."""

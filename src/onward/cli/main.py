@@ -23,6 +23,8 @@ app = App(
 COMMANDS = {
     "prepare": "Turn an event table into a dataset folder.",
     "train": "Train one model on a dataset.",
+    "auto": "Find the best model and settings for a dataset within a budget of time.",
+    "tune": "Find the best settings of one model within a budget of time.",
     "evaluate": "Measure a trained model on the validation or test part.",
     "compare": "Compare runs: a table with intervals and paired tests, and an HTML report.",
     "recommend": "Recommend items for a user, a typed history, or everyone.",

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -23,16 +24,17 @@ from onward.data.sequences import Histories
 from onward.errors import MissingExtraError
 from onward.models.base import ModelConfig, Recommender, Traits
 from onward.models.matrix import Floats, Matrix, counts
+from onward.space import Choice, Range
 
 
 class ALSConfig(ModelConfig):
     """Settings of ALS."""
 
-    factors: int = Field(64, ge=1)
+    factors: Annotated[int, Choice((64, 128, 256, 32))] = Field(64, ge=1)
     """F: numbers an item."""
-    regularization: float = Field(10.0, gt=0)
+    regularization: Annotated[float, Range(0.1, 100.0, log=True)] = Field(10.0, gt=0)
     """lambda: pulls the factors towards zero."""
-    alpha: float = Field(1.0, gt=0)
+    alpha: Annotated[float, Range(0.1, 40.0, log=True)] = Field(1.0, gt=0)
     """Confidence that one event adds."""
     iterations: int = Field(15, ge=1)
     """Alternations between users and items."""

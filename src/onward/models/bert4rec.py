@@ -15,6 +15,7 @@ Legend: B rows, L steps, N steps of all rows, D width.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -28,12 +29,13 @@ from onward.models.noise import dropout, generator
 from onward.models.rows import Rows
 from onward.models.sasrec import SASRec, SASRecConfig
 from onward.models.sequence import SequenceConfig
+from onward.space import Range
 
 
 class BERT4RecConfig(SASRecConfig):
     """Settings of BERT4Rec."""
 
-    hidden: float = Field(0.2, gt=0, lt=1)
+    hidden: Annotated[float, Range(0.1, 0.6)] = Field(0.2, gt=0, lt=1)
     """Share of a history's steps that are hidden in training, and predicted."""
     newest_only: float = Field(0.1, ge=0, le=1)
     """Share of the rows in which only the newest step is hidden."""

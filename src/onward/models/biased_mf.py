@@ -18,6 +18,7 @@ Legend: E events, F factors, V items, B requests.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -27,16 +28,17 @@ from torch import Tensor
 from onward.data.sequences import Histories, Ints
 from onward.models.base import ModelConfig, Recommender, Traits
 from onward.models.values import Floats, Valued, learned_range, valued_events
+from onward.space import Choice, Range
 
 
 class BiasedMFConfig(ModelConfig):
     """Settings of biased matrix factorisation; penalties are for interest in [0, 1]."""
 
-    factors: int = Field(20, ge=1)
+    factors: Annotated[int, Choice((20, 40, 10, 5))] = Field(20, ge=1)
     """F: numbers a user and an item, beside their biases."""
-    regularization: float = Field(0.3, gt=0)
+    regularization: Annotated[float, Range(0.03, 3.0, log=True)] = Field(0.3, gt=0)
     """l: pulls factors towards zero."""
-    bias_regularization: float = Field(0.3, gt=0)
+    bias_regularization: Annotated[float, Range(0.03, 3.0, log=True)] = Field(0.3, gt=0)
     """l_b: pulls biases towards zero."""
     frequency_power: float = Field(0.5, ge=0, le=1)
     """w: penalties grow with the number of events to this power."""

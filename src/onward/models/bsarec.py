@@ -21,6 +21,7 @@ Legend: B rows, L steps, D width, K waves.
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -31,16 +32,17 @@ from onward.models.base import Traits
 from onward.models.noise import dropout
 from onward.models.rows import Rows
 from onward.models.sasrec import Asked, Block, SASRec, SASRecConfig, at_steps
+from onward.space import Choice, Range
 
 
 class BSARecConfig(SASRecConfig):
     """Settings of BSARec."""
 
-    feed_forward: int = Field(4, ge=1)
+    feed_forward: Annotated[int, Choice((4, 2, 1))] = Field(4, ge=1)
     """Width of the feed-forward layer, in multiples of the width."""
-    alpha: float = Field(0.7, ge=0, le=1)
+    alpha: Annotated[float, Range(0.1, 0.9)] = Field(0.7, ge=0, le=1)
     """Weight of the filter; the rest is attention's."""
-    cutoff: int = Field(5, ge=1)
+    cutoff: Annotated[int, Choice((5, 3, 7))] = Field(5, ge=1)
     """Lowest frequencies of a history that count as low, those of waves in both directions (c in the paper)."""
 
 

@@ -12,7 +12,7 @@ numbers, B requests.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import polars as pl
@@ -27,6 +27,7 @@ from onward.errors import ConfigError, unknown
 from onward.models.base import ModelConfig, Recommender, Traits
 from onward.models.features.columns import bucket, members, vectors_of
 from onward.models.matrix import recent
+from onward.space import Choice
 
 KINDS = ("text", "category", "categories", "vector")
 BAG_WIDTH = 512
@@ -42,7 +43,7 @@ class ContentKNNConfig(ModelConfig):
     """Columns of the items that are compared: all that can be, or some by name."""
     encoder: str | None = None
     """Of texts: minilm, static, ngrams or a folder; absent: the one that fits the texts."""
-    recency: float = Field(2.0, ge=0)
+    recency: Annotated[float, Choice((2.0, 0.0, 0.5, 1.0, 4.0, 8.0, 16.0))] = Field(2.0, ge=0)
     """Events (or baskets) after which an item of the history counts half; 0: all count the same."""
 
 

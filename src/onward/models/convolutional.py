@@ -9,6 +9,7 @@ Legend: B rows, L steps, D width.
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -18,12 +19,13 @@ from onward.models.base import Traits
 from onward.models.noise import dropout
 from onward.models.rows import Rows
 from onward.models.sequence import SequenceConfig, SequenceModel
+from onward.space import Choice
 
 
 class NextItNetConfig(SequenceConfig):
     """Settings of NextItNet."""
 
-    kernel: int = Field(3, ge=2)
+    kernel: Annotated[int, Choice((3, 2, 5))] = Field(3, ge=2)
     """Steps that one convolution sees."""
     dilations: tuple[int, ...] = (1, 4)
     """Dilation of each residual block's first convolution; the second has twice as much."""

@@ -10,6 +10,7 @@ square, hence `max_items`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -20,12 +21,13 @@ from torch import Tensor
 from onward.data.sequences import Histories
 from onward.models.base import ModelConfig, Recommender, Traits
 from onward.models.matrix import had
+from onward.space import Range
 
 
 class EASEConfig(ModelConfig):
     """Settings of EASE."""
 
-    regularization: float = Field(300.0, gt=0)
+    regularization: Annotated[float, Range(10.0, 3000.0, log=True)] = Field(300.0, gt=0)
     """lambda: added to the diagonal; larger for sparser data."""
 
 

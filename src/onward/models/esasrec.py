@@ -15,17 +15,20 @@ Legend: B rows, L steps, D width, F width of the feed-forward layer.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from onward.models.sasrec import Asked, Block, SASRec, SASRecConfig, at_steps
+from onward.space import Choice
 
 
 class ESASRecConfig(SASRecConfig):
     """Settings of eSASRec."""
 
-    feed_forward: int = Field(4, ge=1)
+    feed_forward: Annotated[int, Choice((4, 2, 1))] = Field(4, ge=1)
     """Width of the feed-forward layer, in multiples of the width."""
 
 

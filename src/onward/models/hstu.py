@@ -22,6 +22,7 @@ Legend: B rows, L steps, D width, H heads.
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -34,6 +35,7 @@ from onward.models.features.times import time_buckets
 from onward.models.noise import dropout
 from onward.models.rows import Rows
 from onward.models.sequence import SequenceConfig, SequenceModel
+from onward.space import Choice
 
 CHUNK_WEIGHTS = 4_000_000
 """Attention weights of one block held at once, about (16 MB of float32)."""
@@ -42,9 +44,9 @@ CHUNK_WEIGHTS = 4_000_000
 class HSTUConfig(SequenceConfig):
     """Settings of HSTU."""
 
-    blocks: int = Field(2, ge=1)
+    blocks: Annotated[int, Choice((2, 1, 3, 4))] = Field(2, ge=1)
     """Blocks of gated attention."""
-    heads: int = Field(1, ge=1)
+    heads: Annotated[int, Choice((1, 2, 4))] = Field(1, ge=1)
     """Attention heads; they divide the width."""
     time_buckets: int = Field(64, ge=2)
     """Buckets of time differences, two a doubling from a second on; the last also holds all that is longer (64: from

@@ -18,7 +18,7 @@ Legend: B rows, L steps, D width, S complex numbers of a unit's memory.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -29,6 +29,7 @@ from onward.models.base import Traits
 from onward.models.noise import dropout
 from onward.models.rows import Rows
 from onward.models.sequence import SequenceConfig, SequenceModel
+from onward.space import Choice
 
 SLOWEST, FASTEST = 0.99, 0.8
 """Absolute values of lambda start between these."""
@@ -37,9 +38,9 @@ SLOWEST, FASTEST = 0.99, 0.8
 class LRURecConfig(SequenceConfig):
     """Settings of LRURec."""
 
-    blocks: int = Field(2, ge=1)
+    blocks: Annotated[int, Choice((2, 1, 3))] = Field(2, ge=1)
     """Blocks of a linear recurrent unit and a feed-forward layer."""
-    memory: int = Field(2, ge=1)
+    memory: Annotated[int, Choice((2, 1))] = Field(2, ge=1)
     """Complex numbers that a unit remembers, in multiples of the width."""
     feed_forward: int = Field(4, ge=1)
     """Width of the feed-forward layer, in multiples of the width."""

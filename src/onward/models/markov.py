@@ -14,6 +14,7 @@ every member of the user's next group, and the answer is the mean over the membe
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -24,12 +25,13 @@ from torch import Tensor
 from onward.data.sequences import Histories
 from onward.models.base import ModelConfig, Recommender, Traits
 from onward.models.matrix import Matrix, dense, from_state, group_numbers, scale_rows, to_state, weighted
+from onward.space import Range
 
 
 class MarkovConfig(ModelConfig):
     """Settings of markov."""
 
-    backoff: float = Field(10.0, gt=0)
+    backoff: Annotated[float, Range(0.3, 100.0, log=True)] = Field(10.0, gt=0)
     """m: how many transitions popularity weighs as much as."""
 
 

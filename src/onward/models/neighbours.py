@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from torch import Tensor
 from onward.data.sequences import Histories
 from onward.models.base import Items, ModelConfig, Recommender, Traits
 from onward.models.matrix import Matrix, dense, from_state, had, prune, recent, scale_rows, to_state
+from onward.space import Choice, Range
 
 Similarity = Literal["cosine", "bm25"]
 BLOCK_ENTRIES = 16_000_000
@@ -40,13 +41,13 @@ BM25_LENGTH, BM25_FREQUENCY = 0.75, 1.2
 class ItemKNNConfig(ModelConfig):
     """Settings of item-knn."""
 
-    similarity: Similarity = "bm25"
+    similarity: Annotated[Similarity, Choice(("bm25", "cosine"))] = "bm25"
     """How two items are compared, by the users who had them."""
-    neighbours: int = Field(400, ge=1)
+    neighbours: Annotated[int, Range(20, 1000, log=True)] = Field(400, ge=1)
     """Most similar items kept for each item."""
-    shrinkage: float = Field(10.0, ge=0)
+    shrinkage: Annotated[float, Range(0.0, 100.0)] = Field(10.0, ge=0)
     """Common users at which a similarity is halved."""
-    recency: float = Field(2.0, ge=0)
+    recency: Annotated[float, Choice((2.0, 0.0, 0.5, 1.0, 4.0, 8.0, 16.0))] = Field(2.0, ge=0)
     """Events (or baskets) after which an item of the history counts half; 0: all count the same."""
 
 
@@ -89,11 +90,11 @@ class ItemKNN(Recommender):
 class UserKNNConfig(ModelConfig):
     """Settings of user-knn."""
 
-    similarity: Similarity = "bm25"
+    similarity: Annotated[Similarity, Choice(("bm25", "cosine"))] = "bm25"
     """How two users are compared, by the items they had."""
-    neighbours: int = Field(100, ge=1)
+    neighbours: Annotated[int, Range(20, 1000, log=True)] = Field(100, ge=1)
     """Most similar training users who are asked."""
-    shrinkage: float = Field(10.0, ge=0)
+    shrinkage: Annotated[float, Range(0.0, 100.0)] = Field(10.0, ge=0)
     """Common items at which a similarity is halved."""
 
 

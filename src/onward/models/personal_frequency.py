@@ -11,6 +11,7 @@ Legend: B histories, V items, E distinct items of all histories together.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -21,12 +22,13 @@ from onward.data.sequences import Histories
 from onward.data.targets import targets_of
 from onward.models.base import ModelConfig, Recommender, Traits
 from onward.models.matrix import group_numbers, weighted
+from onward.space import Choice
 
 
 class PersonalFrequencyConfig(ModelConfig):
     """Settings of personal-frequency."""
 
-    half_life: float | None = Field(None, gt=0)
+    half_life: Annotated[float | None, Choice((None, 2.0, 5.0, 10.0, 20.0, 50.0))] = Field(None, gt=0)
     """Events (or baskets) after which an event counts half; absent: all events of the history count the same."""
 
 

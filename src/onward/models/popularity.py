@@ -8,6 +8,7 @@ Recommender Systems", SIGIR 2020, https://arxiv.org/abs/2005.13829).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from onward.data.sequences import Histories
 from onward.data.targets import targets_of
 from onward.errors import ConfigError
 from onward.models.base import ModelConfig, Recommender, Traits
+from onward.space import Choice
 
 DAY = 86_400_000_000
 """Microseconds."""
@@ -26,7 +28,7 @@ DAY = 86_400_000_000
 class PopularityConfig(ModelConfig):
     """Settings of popularity."""
 
-    half_life_days: float | None = Field(None, gt=0)
+    half_life_days: Annotated[float | None, Choice((None, 1.0, 7.0, 30.0, 90.0, 365.0))] = Field(None, gt=0)
     """Days before the end of training after which an event counts half; absent: all events count the same."""
 
 

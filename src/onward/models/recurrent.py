@@ -14,7 +14,7 @@ Legend: B rows, L steps, D width, V items.
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -26,6 +26,7 @@ from onward.models.base import Traits
 from onward.models.noise import dropout
 from onward.models.rows import Rows
 from onward.models.sequence import SequenceConfig, SequenceModel
+from onward.space import Choice
 
 MAX_ONEHOT_ITEMS = 20_000
 
@@ -33,9 +34,9 @@ MAX_ONEHOT_ITEMS = 20_000
 class RecurrentConfig(SequenceConfig):
     """Settings of RNN, LSTM and GRU."""
 
-    width: int = Field(100, ge=1)
+    width: Annotated[int, Choice((100, 128, 256, 64))] = Field(100, ge=1)
     """Width of item vectors, hidden state and output."""
-    layers: int = Field(1, ge=1)
+    layers: Annotated[int, Choice((1, 2))] = Field(1, ge=1)
     """Recurrent layers, each on top of the one before."""
     input: Literal["embedding", "onehot"] = "embedding"
     """Items enter as learned vectors, or one-hot straight into the gates (small catalogs; needs a separate output)."""

@@ -12,7 +12,7 @@ Legend: B rows, L steps, D width, H heads.
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -25,6 +25,7 @@ from onward.models.base import Traits
 from onward.models.noise import dropout
 from onward.models.rows import Rows
 from onward.models.sequence import SequenceConfig, SequenceModel
+from onward.space import Choice
 
 Asked = Tensor | slice
 """One step of each row: (B,) int64 places among the B x L, or `LAST`."""
@@ -34,11 +35,11 @@ LAST = slice(-1, None)
 class SASRecConfig(SequenceConfig):
     """Settings of SASRec."""
 
-    blocks: int = Field(2, ge=1)
+    blocks: Annotated[int, Choice((2, 1, 3))] = Field(2, ge=1)
     """Transformer blocks."""
-    heads: int = Field(1, ge=1)
+    heads: Annotated[int, Choice((1, 2, 4))] = Field(1, ge=1)
     """Attention heads; they divide the width."""
-    feed_forward: int = Field(1, ge=1)
+    feed_forward: Annotated[int, Choice((1, 2, 4))] = Field(1, ge=1)
     """Width of the feed-forward layer, in multiples of the width."""
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import polars as pl
@@ -35,6 +35,7 @@ from onward.models.rows import Rows
 from onward.models.tables import ItemVectors as ItemVectors
 from onward.models.windows import RequestWindows, newest_window
 from onward.preferences import CHUNK_ROWS
+from onward.space import Choice, Range
 
 ENCODE_STEPS = {True: 8_192, False: 131_072}
 """Steps encoded at once on a processor, whose cache then holds them, and on a GPU."""
@@ -45,11 +46,11 @@ FEW_HISTORIES = 8
 class SequenceConfig(ObjectiveConfig):
     """Settings that all sequence models share; those of the loss are in `ObjectiveConfig`."""
 
-    width: int = Field(64, ge=1)
+    width: Annotated[int, Choice((64, 128, 256, 32))] = Field(64, ge=1)
     """Width of item vectors and states."""
     max_length: int = Field(200, ge=1)
     """Newest steps of a history that the model reads; longer training histories are cut into windows."""
-    dropout: float = Field(0.2, ge=0, lt=1)
+    dropout: Annotated[float, Range(0.0, 0.7)] = Field(0.2, ge=0, lt=1)
     """Share of activations dropped in training."""
     output: Literal["tied", "separate"] = "tied"
     """Whether items are scored by their input vectors or by a table of their own."""

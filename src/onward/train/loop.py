@@ -33,6 +33,7 @@ from onward.train.display import Display
 from onward.train.gradients import Gradients, parts_of
 from onward.train.optim import Optimiser, learning_rate, make_optimiser
 from onward.train.tracking import Tracker
+from onward.train.watch import Watch
 
 CHECK_STEPS = 20
 """Steps between looks at the loss."""
@@ -56,11 +57,12 @@ def train_model(
     display: Display,
     resume: bool = False,
     request_time: RequestTime = "none",
+    watch: Watch | None = None,
 ) -> Progress:
     """Train, and leave the best weights (by `config.monitor`; the last without validation) in the model.
 
     `request_time` is what the model is told about when each target came, as `SplitConfig` says. Checkpoints go to
-    `folder/checkpoints`, metrics to `folder/metrics.jsonl`.
+    `folder/checkpoints`, metrics to `folder/metrics.jsonl`. `watch` sees how it goes, and may end it.
 
     Raises:
         TrainingError: the loss became NaN or diverged; names the step.
@@ -88,7 +90,9 @@ def train_model(
         progress = load_checkpoint(last, model, optimiser) if resume and last.is_file() else Progress()
         with Tracker(folder, progress.step) as tracker, _ctrl_c() as stopping, team(parts_of(model, config)) as threads:
             gradients = Gradients(model, batches, seed, threads)
-            loop = _Loop(gradients, optimiser, validate, config, progress, tracker, display, last, best, stopping)
+            loop = _Loop(
+                gradients, optimiser, validate, config, progress, tracker, display, last, best, stopping, watch
+            )
             if not progress.finished:
                 loop.run()
     load_checkpoint(best, model)
@@ -111,13 +115,16 @@ class _Loop:
         last: Path,
         best: Path,
         stopping: threading.Event,
+        watch: Watch | None,
     ) -> None:
         self.gradients, self.optimiser, self.validate = gradients, optimiser, validate
         self.model, self.batches = gradients.model, gradients.batches
         self.config, self.progress, self.tracker, self.display = config, progress, tracker, display
-        self.last, self.best, self.stopping = last, best, stopping
+        self.last, self.best, self.stopping, self.watch = last, best, stopping, watch
         self.per_epoch = len(self.batches)
         self.total = self.per_epoch * config.epochs
+        stop_after = config.epochs if config.stop_after is None else config.stop_after
+        self.end = min(self.total, max(1, round(self.per_epoch * stop_after)))
         self.validation_steps = max(1, round(self.per_epoch * config.validate_every))
         self.recent: list[Tensor] = []
         self.recent_events = 0
@@ -154,7 +161,9 @@ class _Loop:
 
     def _after_step(self) -> None:
         step = self.progress.step
-        ends = step == self.total
+        ends = step == self.end
+        if self.watch is not None and self.watch.stepped(step, self.per_epoch):
+            self.progress.finished = True
         if len(self.recent) == CHECK_STEPS or ends or self.stopping.is_set():
             self._look()
         if step % self.validation_steps == 0 or ends:
@@ -167,6 +176,7 @@ class _Loop:
         if self.stopping.is_set():
             self._save(self.last)
             raise Stopped
+        self.progress.finished = self.progress.finished or ends
 
     def _look(self) -> None:
         """Check the losses since the last look, and log them."""
@@ -213,8 +223,8 @@ class _Loop:
         progress, config = self.progress, self.config
         self._check_weights()
         if self.validate is None:
-            if progress.step == self.total:
-                progress.best_epoch = float(config.epochs)
+            if progress.step == self.end:
+                progress.best_epoch = progress.step / self.per_epoch
                 save_checkpoint(self.best, self.model, self.optimiser, progress)
             return
         try:
@@ -238,8 +248,10 @@ class _Loop:
             progress.waited += 1
             if config.schedule == "plateau" and progress.waited % max(1, config.patience // 3) == 0:
                 progress.plateaus += 1
-            progress.finished = progress.waited >= config.patience
+            progress.finished = progress.finished or progress.waited >= config.patience
         self.display.validated(value, progress.waited == 0)
+        if self.watch is not None:
+            self.watch.validated(epochs, value)
         self._save(self.last)
         self.looked = time.perf_counter()
 

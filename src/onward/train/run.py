@@ -19,7 +19,7 @@ from onward.data.targets import with_action_weights
 from onward.device import compute_device, reproducible
 from onward.errors import ConfigError, FormatError
 from onward.evaluate.validate import validation_metrics
-from onward.files import atomic_folder, check_target
+from onward.files import atomic_file, atomic_folder, check_target
 from onward.models.base import build, make_items
 from onward.models.features.attach import links_by_id
 from onward.models.registry import DEFAULT_MODEL, model_class
@@ -30,6 +30,7 @@ from onward.train.display import Display
 from onward.train.features import fit_features
 from onward.train.loop import train_model
 from onward.train.tracking import Tracker
+from onward.train.watch import Watch
 
 GPU_CHUNK_ROWS = 8192
 """Rows of logits over the catalog that keep a GPU busy."""
@@ -67,6 +68,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     progress: bool = True,
+    watch: Watch | None = None,
 ) -> Trained:
     """Train one model and write its run folder; a static model is fitted in one call.
 
@@ -79,6 +81,7 @@ def train(
             and its measurements, which the new bundle carries as that run's where it is of the same dataset.
         resume: go on with the training in `out`, whose own configuration counts.
         overwrite: replace a run that is there.
+        watch: sees how a training by the loop goes, and may end it.
 
     Raises:
         ConfigError, FormatError, OutputError: what was given can't be used.
@@ -96,7 +99,7 @@ def train(
         resolved = _resolve(data, values, model, protocol, refit, seed)
     if resume:
         resolved = _resumed(folder, data, resolved if given else None)
-    done = _run(folder, data, resolved, resume, overwrite, progress)
+    done = _run(folder, data, resolved, resume, overwrite, progress, watch)
     if like is not None and read_manifest(bundle_folder(like)).dataset == data.manifest.hash:
         add_metrics(folder, measurements(like))
     return done
@@ -115,6 +118,7 @@ def _start(config: str | Path | None, like: str | Path | None, model: str) -> di
     if not measurements(like):
         raise ConfigError(f"{like} has not been evaluated yet", f"evaluate it first: onward evaluate {like}")
     values = read_toml(folder / "config.toml")
+    values.get("train", {}).pop("stop_after", None)  # trains to the end of a schedule of its own
     # how it was measured is not how this one is split, but a model must go on being told what it was trained with
     values["split"] = {"request_time": manifest.split.request_time}
     best = manifest.training.get("best_epoch")
@@ -180,7 +184,15 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _run(folder: Path, data: Dataset, config: RunConfig, resume: bool, overwrite: bool, shown: bool) -> Trained:
+def _run(
+    folder: Path,
+    data: Dataset,
+    config: RunConfig,
+    resume: bool,
+    overwrite: bool,
+    shown: bool,
+    watch: Watch | None,
+) -> Trained:
     divided = split(data.histories, config.split, data.manifest.actions)
     histories, said = data.histories, list[str]()
     training = _training(histories, divided, data, config)
@@ -207,7 +219,10 @@ def _run(folder: Path, data: Dataset, config: RunConfig, resume: bool, overwrite
             (new / "config.toml").write_text(dump_toml(config), encoding="utf-8")
             (new / "checkpoints").mkdir()
     if isinstance(model, SequenceModel):
-        facts, metrics = _train(folder, histories, training, data.manifest.seen, divided, model, config, resume, shown)
+        seen = data.manifest.seen
+        facts, metrics = _train(folder, histories, training, seen, divided, model, config, resume, shown, watch)
+        if watch is not None and watch.ended:
+            config = _ended(folder, config, facts["best_epoch"])
     else:
         metrics = validation_metrics(model, histories, divided.valid, data.manifest.seen)
     facts["parameters"] = model.parameters_count
@@ -233,6 +248,7 @@ def _train(
     config: RunConfig,
     resume: bool,
     shown: bool,
+    watch: Watch | None,
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """Facts of the training, and the metrics of the validation that chose the weights."""
     device = compute_device()
@@ -252,9 +268,18 @@ def _train(
             display,
             resume,
             divided.config.request_time or "none",
+            watch,
         )
     facts = {"seconds": progress.seconds, "best_epoch": progress.best_epoch, "steps": progress.step}
     return facts, progress.best_metrics
+
+
+def _ended(folder: Path, config: RunConfig, best_epoch: float) -> RunConfig:
+    """The settings that give the same weights again, of a training that was ended from outside."""
+    changed = config.model_copy(update={"train": config.train.model_copy(update={"stop_after": best_epoch})})
+    with atomic_file(folder / "config.toml", overwrite=True) as new:
+        new.write_text(dump_toml(changed), encoding="utf-8")
+    return changed
 
 
 def _end(folder: Path, facts: dict[str, Any], metrics: dict[str, float], resumed: bool) -> None:

@@ -1,0 +1,61 @@
+"""Who gets the next trial: every model an equal share of time first, then the better half, and so on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from onward.search.study import Family
+
+FIRST_ROUND = 0.4
+"""Share of the time in which every model has an equal part; the later rounds divide the rest evenly."""
+
+
+def survivors(count: int) -> list[int]:
+    """Models that take part in each round: all, the better half, a quarter..., the best."""
+    rounds = [count]
+    while rounds[-1] > 1:
+        rounds.append(math.ceil(rounds[-1] / 2))
+    return rounds
+
+
+def round_at(used: float, count: int) -> int:
+    """Number of the round, from 0, when that share of the time is used."""
+    rounds = len(survivors(count))
+    if used < FIRST_ROUND or rounds == 1:
+        return 0
+    return min(rounds - 1, 1 + int((used - FIRST_ROUND) / (1 - FIRST_ROUND) * (rounds - 1)))
+
+
+def round_share(number: int, count: int) -> float:
+    """Share of the time that a round has."""
+    rounds = len(survivors(count))
+    if rounds == 1:
+        return 1.0
+    return FIRST_ROUND if number == 0 else (1 - FIRST_ROUND) / (rounds - 1)
+
+
+def in_order(families: Sequence[Family]) -> list[Family]:
+    """The best first; those without a result last, in their order."""
+
+    def key(family: Family) -> tuple[bool, float]:
+        best = family.best
+        value = 0.0 if best is None or best.value is None else best.value
+        return best is None, value if family.lower else -value
+
+    return sorted(families, key=key)
+
+
+def takes_part(families: Sequence[Family], used: float) -> list[Family]:
+    """The families of the round that is on, whoever of them is exhausted left out; the next best instead of nobody."""
+    number = round_at(used, len(families))
+    if number == 0:
+        return [family for family in families if not family.over]
+    ranked = in_order(families)
+    chosen = [family for family in ranked[: survivors(len(families))[number]] if not family.over]
+    return chosen or [family for family in ranked if not family.over][:1]
+
+
+def next_family(families: Sequence[Family], used: float) -> Family | None:
+    """Whoever of those that take part had the least time; None where all are exhausted."""
+    return min(takes_part(families, used), key=lambda family: family.used, default=None)

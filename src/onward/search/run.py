@@ -1,0 +1,285 @@
+"""One session of a search, from the dataset's facts to the tested table."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from onward.config import SplitConfig, apply_settings
+from onward.data.dataset import Dataset, open_dataset
+from onward.data.split import split
+from onward.errors import ConfigError, TrainingError
+from onward.evaluate.protocol import evaluate
+from onward.machine import memory_total
+from onward.models.registry import MODELS
+from onward.search.budget import EPOCHS_GOOD, EPOCHS_LEAST, Budget, Clock, fitting_epochs, say_duration
+from onward.search.candidates import Candidate, choose, static_candidates, trained_candidates
+from onward.search.display import SearchDisplay
+from onward.search.facts import Facts, find_facts
+from onward.search.finish import (
+    export_best,
+    failures,
+    family_results,
+    run_test,
+    seconds_of_test,
+    table_rows,
+    tested,
+    train_command,
+    write_result,
+)
+from onward.search.results import SearchResult
+from onward.search.rounds import FIRST_ROUND
+from onward.search.search import TRAINING_SHARE, Search, probe
+from onward.search.settings import SearchConfig, check_unchanged, read_settings, write_settings
+from onward.search.study import Family, StudyFile
+from onward.search.trial import Objective, TrainObjective, settings_of
+
+BASELINE = "popularity"
+PATIENCE = 4
+"""Validations without improvement before a trial's training stops, where nothing else is asked for."""
+
+
+def auto(
+    dataset: Dataset | str | Path,
+    out: str | Path = "search",
+    *,
+    budget: float | None = None,
+    models: Sequence[str] = (),
+    protocol: str | None = None,
+    seed: int | None = None,
+    settings: Sequence[str] = (),
+    resume: bool = False,
+    overwrite: bool = False,
+    prune: bool = True,
+    progress: bool = True,
+    since: float | None = None,
+) -> SearchResult:
+    """Find the best model and settings for a dataset within a budget of wall-clock time.
+
+    Everything is chosen on the validation part; the test part is looked at once, at the end, for the best trial of
+    each model. `out` gets `best/`, a bundle, `result.json` and the study file.
+
+    Args:
+        dataset: a prepared dataset or its folder.
+        budget: seconds that this session takes, the test included; half an hour where absent, and with `resume` what
+            is left of the first session's.
+        models: names to choose from; by default what the data suggests and the budget allows.
+        protocol: as in `SplitConfig`.
+        settings: `key=value` settings of every trial, which are then not searched.
+        resume: go on with the search in `out`; at most the trial that was running when it was killed is lost.
+        overwrite: replace a search that is there.
+        prune: end trials early where others do better (successive halving).
+        since: when the budget began to run, by `time.monotonic()`; now where absent.
+
+    Raises:
+        ConfigError, FormatError, OutputError: what was given can't be used; a budget that is too small says the least.
+        TrainingError: every trial failed.
+        KeyboardInterrupt: Ctrl-C; the best so far is in `out`.
+    """
+    since = time.monotonic() if since is None else since
+    data = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
+    folder = Path(out)
+    if resume:
+        config = read_settings(folder, data.manifest.hash)
+        check_unchanged(config, models, protocol, seed, settings)
+    else:
+        config = _resolve(data, tuple(models), protocol, seed or 0, tuple(settings), budget or 1800.0, prune)
+        write_settings(folder, config, overwrite)
+    with SearchDisplay(progress) as display:
+        return Session(data, folder, config, display).run(budget, since)
+
+
+def tune(dataset: Dataset | str | Path, model: str, out: str | Path = "search", **options: Any) -> SearchResult:
+    """Find the best settings of one model; `options` are those of `auto`. Popularity stands beside it in the table."""
+    return auto(dataset, out, models=[model], **options)
+
+
+def _resolve(
+    data: Dataset,
+    models: tuple[str, ...],
+    protocol: str | None,
+    seed: int,
+    settings: tuple[str, ...],
+    budget: float,
+    prune: bool,
+) -> SearchConfig:
+    given = apply_settings({}, settings).get("split", {})
+    if protocol is not None:
+        given = {**given, "protocol": protocol}
+    asked = SplitConfig.parse(given, "split")
+    if asked.protocol == "all" or asked.refit:
+        raise ConfigError("a search needs a validation part, and none is left", "leave --protocol all and refit out")
+    divided = split(data.histories, asked, data.manifest.actions)
+    for part, requests in (("validation", divided.valid), ("test", divided.test)):
+        if not len(requests):
+            raise ConfigError(f"the {part} part is empty under protocol '{asked.protocol}'", "choose another protocol")
+    kept = tuple(one for one in settings if not one.strip().startswith("split."))
+    config = SearchConfig(
+        dataset=data.manifest.hash,
+        models=models,
+        split=divided.config,
+        seed=seed,
+        settings=kept,
+        budget=budget,
+        prune=prune,
+    )
+    _ = config.epochs  # raises for settings of the loop that are unknown
+    for text in kept:
+        if text.strip().startswith("model.") and not any(settings_of(name, [text]) for name in models or MODELS):
+            of = ", ".join(models) or "any model"
+            raise ConfigError(f"--set {text!r} is no setting of {of}", "onward models NAME lists a model's settings")
+    return config
+
+
+class Session:
+    """One session of a search.
+
+    Args:
+        objective: what trains; trainings on the dataset where absent.
+    """
+
+    def __init__(
+        self,
+        data: Dataset,
+        folder: Path,
+        config: SearchConfig,
+        display: SearchDisplay,
+        objective: Objective | None = None,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self.data, self.folder, self.config, self.display, self.clock = data, folder, config, display, clock
+        self.trials = folder / "trials"
+        monitor = config.train.monitor
+        own = TrainObjective(data, config.split, config.seed, config.settings, monitor, PATIENCE)
+        self.objective: Objective = objective or own
+        self.facts: Facts = find_facts(data, split(data.histories, config.split, data.manifest.actions))
+
+    def run(self, seconds: float | None, since: float) -> SearchResult:
+        """Search, then test.
+
+        Args:
+            seconds: of this session; None for what is left of the first session's.
+            since: when they began, by the clock.
+        """
+        self.display.facts(self.facts)
+        study = StudyFile(self.folder / "study.db", self.config.lower, self.config.prune, self.config.seed)
+        with closing(study):
+            baseline = study.family(self._candidates([BASELINE])[0])
+            spent = study.spent
+            given = max(0.0, self.config.budget - spent) if seconds is None else seconds
+            budget = Budget(given, spent, self.clock, since)
+            self.display.start(budget)
+            search = Search(
+                [baseline], self.objective, budget, lambda: 0.0, self.trials, self.config.epochs, self.display
+            )
+            self._calibrate(search, baseline)
+            search.families = self._families(study, search, baseline)
+            self.display.candidates([family.candidate for family in search.families])
+            try:
+                search.run()
+                return self._finish(search)
+            except KeyboardInterrupt:
+                export_best(search.families, self.trials, self.folder)
+                raise
+
+    def _calibrate(self, search: Search, baseline: Family) -> None:
+        """Fit the baseline, and measure what an evaluation takes; then it is known what the test will take."""
+        if baseline.best is None:
+            search.trial(baseline)
+        best = baseline.best
+        if best is None:
+            (error, *_) = [*failures([baseline]), None]
+            raise TrainingError(f"{BASELINE} can't be fitted: {error.error if error else 'it was stopped'}")
+        attrs = baseline.file.user_attrs
+        if "evaluation_seconds" not in attrs:
+            began = self.clock()
+            evaluate(self.trials / best.user_attrs["folder"], self.data.path, "valid")
+            whole = self.clock() - began
+            scoring = 2 * max(0.0, best.user_attrs["seconds"] - best.user_attrs["fit_seconds"])
+            baseline.file.set_user_attr("evaluation_seconds", max(0.2 * whole, whole - scoring))
+        overhead = float(baseline.file.user_attrs["evaluation_seconds"])
+        ratio = self.facts.test_requests / self.facts.valid_requests
+        search.reserve = lambda: seconds_of_test(search.families, overhead, ratio)
+
+    def _families(self, study: StudyFile, search: Search, baseline: Family) -> list[Family]:
+        """The models that take part, decided once: as many as the budget gives good trainings."""
+        attrs = baseline.file.user_attrs
+        if "models" in attrs:
+            found = self._candidates([name for name in attrs["models"] if name != BASELINE])
+            return [baseline, *(study.family(one) for one in found)]
+        memory = memory_total()
+        if self.config.models:
+            chosen = self._candidates([name for name in self.config.models if name != BASELINE])
+        else:
+            static = static_candidates(self.facts, search.budget.total)
+            chosen = [self._kept(one) for one in [*static, *trained_candidates(self.facts, memory)]]
+            chosen = [one for one in chosen if one.model != BASELINE]
+        trained = [one for one in chosen if one.trained]
+        pace = None
+        if trained:
+            first = trained[0]
+            settings = {**first.fixed, **first.starts[0]}
+            pace = probe(self.objective, first.model, settings, self.trials / "probe", search.budget)
+            most = self._affordable(search, pace)
+            trained = trained if self.config.models else trained[:most]
+        chosen = [one for one in chosen if not one.trained or one in trained]
+        families = [baseline, *(study.family(one) for one in chosen)]
+        if pace is not None:
+            study.family(trained[0]).file.set_user_attr("epoch_seconds", pace)
+        baseline.file.set_user_attr("models", [family.model for family in families])
+        return families
+
+    def _affordable(self, search: Search, pace: float) -> int:
+        """How many models can be trained. Raises ConfigError where not even one can, naming the least budget."""
+        if not fitting_epochs(search.left, pace):
+            least = search.budget.elapsed + 1.5 * (EPOCHS_LEAST * pace + 2 * search.reserve())
+            raise ConfigError(
+                f"a budget of {say_duration(search.budget.total)} is too small for this dataset: an epoch takes "
+                f"{pace:.1f} s, and the test some {search.reserve():.0f} s",
+                f"go on with --resume --budget {say_duration(least + 30)}, the least, or more; or search among models "
+                "that are fitted in one call: --models item-knn,markov",
+            )
+        seconds = FIRST_ROUND * TRAINING_SHARE * search.left
+        return max(1, int(seconds / (EPOCHS_GOOD * pace)))
+
+    def _candidates(self, names: Sequence[str]) -> list[Candidate]:
+        return [self._kept(one) for one in choose(names, self.facts, self.config.budget, memory_total())]
+
+    def _kept(self, one: Candidate) -> Candidate:
+        """Without the settings that were given: they are not searched."""
+        kept = self.config.kept
+        starts = [{key: value for key, value in start.items() if key not in kept} for start in one.starts]
+        return replace(
+            one,
+            starts=tuple({tuple(start.items()): start for start in starts}.values()),
+            fixed={key: value for key, value in one.fixed.items() if key not in kept},
+            space={key: space for key, space in one.space.items() if key not in kept},
+        )
+
+    def _finish(self, search: Search) -> SearchResult:
+        before = tested(self.trials)
+        compared = run_test(search.families, self.trials, self.data.path, self.display.testing)
+        best = export_best(search.families, self.trials, self.folder)
+        result = SearchResult(
+            folder=str(self.folder),
+            dataset=str(self.data.path),
+            protocol=self.config.split,
+            seed=self.config.seed,
+            metric=self.config.train.monitor,
+            budget_seconds=search.budget.seconds,
+            seconds=round(search.budget.elapsed, 3),
+            facts=self.facts,
+            families=family_results(search.families, self.trials),
+            best=best,
+            bundle=str(self.folder / "best"),
+            command=train_command(self.data.path, self.folder),
+            test=table_rows(compared, search.families),
+            tested_before=before,
+            failures=failures(search.families),
+        )
+        write_result(self.folder, result)
+        return result

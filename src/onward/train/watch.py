@@ -1,0 +1,22 @@
+"""Somebody beside the training loop who sees how it goes, and may end it: a search with a budget."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Watch(Protocol):
+    """Told of every update and every validation. An exception that it raises ends the training without a result."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was `stepped` that ended the training."""
+
+    def stepped(self, step: int, per_epoch: int) -> bool:
+        """After update number `step`, `per_epoch` of which are an epoch; True ends the training with its best weights.
+
+        It may only say so after a validation, which is when there are weights to keep.
+        """
+
+    def validated(self, epochs: float, value: float) -> None:
+        """After a validation: epochs done, and the value of the monitored metric."""
