@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import gzip
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from onward.text.encoders import encode_texts
+
 VALIDATION, TEST = 1_700_000_000, 1_800_000_000
 """Seconds since 1970 from which on an event validates, and tests."""
+TEXTS = ("text", "title", "description")
+"""Columns of items that are texts."""
 Rows = list[tuple[str, str, int]]
 
 
@@ -30,6 +34,7 @@ class Log:
         cold: the items that training must not know.
         cuts: first second of validation, and of the test.
         asked: users whose newest event alone is a request; None for all events of the test.
+        by_time: whether the cold items are those that came last.
     """
 
     events: pl.DataFrame
@@ -37,16 +42,54 @@ class Log:
     cold: set[str]
     cuts: tuple[int, int]
     asked: set[str] | None = None
+    by_time: bool = False
 
     def shuffled(self, seed: int) -> Log:
         """The same with the features of another item for each: what they say is gone, how they look stays."""
         order = np.random.default_rng(seed).permutation(self.items.height)
         features = self.items.drop("item_id")[order.tolist()]
-        return Log(self.events, self.items.select("item_id").hstack(features), self.cold, self.cuts, self.asked)
+        return replace(self, items=self.items.select("item_id").hstack(features))
+
+    def inner(self, seed: int) -> Log:
+        """The same question asked of what comes before the test, to choose settings by.
+
+        Where the cold items came last: what training has is cut as the whole was. Else a seeded fifth of the items that
+        training has leaves it and is cold, and the validation part asks for those. Nothing of the test's cold items is
+        looked at.
+        """
+        training = pl.col("timestamp") < self.cuts[0]
+        if self.by_time:
+            return _by_time(self.events.filter(training), self.items)
+        trained = self.events.filter(training)["item"].unique().sort()
+        chosen = np.random.default_rng(seed).choice(len(trained), len(trained) // 5, replace=False)
+        cold = set(trained.gather(chosen).to_list())
+        kept = self.events.filter(~training | ~pl.col("item").is_in(cold))
+        return replace(self, events=kept, cold=cold)
+
+    def encoded(self, file: Path) -> Log:
+        """With a column of vectors beside each text, made by MiniLM, or read from `file` where they are there.
+
+        The file has each different text once, in whole 127ths of the largest number, so that it is small.
+        """
+        texts = [name for name in TEXTS if name in self.items.columns]
+        if not file.is_file():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            kept: dict[str, np.ndarray] = {}
+            for name in texts:
+                distinct, rows = np.unique(self.items[name].fill_null("").to_numpy(), return_inverse=True)
+                vectors = encode_texts(distinct.tolist(), "minilm")
+                scale = np.abs(vectors).max() / 127
+                kept |= {f"{name} rows": rows, f"{name} scale": scale}
+                kept[name] = np.round(vectors / scale).astype(np.int8)
+            np.savez_compressed(file, **kept)
+        with np.load(file) as read:
+            made = {name: (read[name] * read[f"{name} scale"])[read[f"{name} rows"]] for name in texts}
+        columns = [pl.Series(f"{name}_vector", made[name].astype(np.float32)).arr.to_list() for name in texts]
+        return replace(self, items=self.items.with_columns(columns))
 
 
 def amazon_beauty(folder: Path, seed: int) -> Log:
-    """A seeded tenth of the items leaves all histories; the words are names of attributes, as one text an item."""
+    """A seeded tenth of the items leaves all histories; the words are names of attributes, as a set and as one text."""
     sequences = [line.split() for line in (folder / "sequences.txt").read_text().splitlines()]
     names = {row[0]: row[1] for row in pl.read_csv(folder / "attribute_names.csv", infer_schema=False).iter_rows()}
     attributes = json.loads((folder / "item2attributes.json").read_text())
@@ -60,8 +103,9 @@ def amazon_beauty(folder: Path, seed: int) -> Log:
         if validation not in cold:
             rows.append((user, validation, VALIDATION))
         rows.append((user, test, TEST))
-    words = [", ".join(names.get(str(one)) or "" for one in attributes[item]) for item in items]
-    return Log(_events(rows), pl.DataFrame({"item_id": items, "text": words}), cold, (VALIDATION, TEST))
+    words = [[names[str(one)] for one in attributes[item] if names.get(str(one))] for item in items]
+    table = pl.DataFrame({"item_id": items, "words": words, "text": [", ".join(some) for some in words]})
+    return Log(_events(rows), table, cold, (VALIDATION, TEST))
 
 
 def amazon_office_text(folder: Path, seed: int) -> Log:
@@ -97,15 +141,20 @@ def ml_100k(folder: Path, seed: int) -> Log:
     columns = {"user_id:token": "user", "item_id:token": "item", "timestamp:float": "timestamp"}
     events = pl.read_csv(folder / "ml-100k.inter", separator="\t", infer_schema=False).rename(columns)
     events = events.select("user", "item", pl.col("timestamp").cast(pl.Int64))
-    first = events.group_by("item").agg(pl.col("timestamp").min()).sort("timestamp")
-    cut = int(first["timestamp"][int(0.8 * first.height)])
-    later = events.filter(pl.col("timestamp") >= cut)["timestamp"].sort()
     items = pl.read_csv(folder / "ml-100k.item", separator="\t", infer_schema=False)
     items = items.select(
         item_id="item_id:token", title="movie_title:token_seq", genres=pl.col("class:token_seq").str.split(" ")
     )
+    return _by_time(events, items)
+
+
+def _by_time(events: pl.DataFrame, items: pl.DataFrame) -> Log:
+    """Cut where the first event of a fifth of the items is still to come; a tenth of what follows validates."""
+    first = events.group_by("item").agg(pl.col("timestamp").min()).sort("timestamp")
+    cut = int(first["timestamp"][int(0.8 * first.height)])
+    later = events.filter(pl.col("timestamp") >= cut)["timestamp"].sort()
     cold = set(first.filter(pl.col("timestamp") >= cut)["item"])
-    return Log(events, items, cold, (cut, int(later[later.len() // 10])))
+    return Log(events, items, cold, (cut, int(later[later.len() // 10])), by_time=True)
 
 
 FILES = {"amazon-beauty": amazon_beauty, "amazon-office-text": amazon_office_text, "ml-100k": ml_100k}

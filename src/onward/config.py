@@ -130,6 +130,11 @@ class TrainConfig(Config):
     """Epochs between validations."""
     monitor: str = "ndcg@10"
     """Metric on the validation part that picks the best checkpoint; `-mse` style names are minimised."""
+    unseen_cost: float = Field(0.05, ge=0, lt=1)
+    """With features of items: share of validation NDCG@10 that items with training events may lose, so that items
+    without any come among the best; 0 leaves all scores as they were learned."""
+    unseen_shift: float | None = None
+    """What the scores of items without a training event are raised by; absent: fitted, so that it costs that much."""
 
 
 class RunConfig(Config):

@@ -59,3 +59,21 @@ def test_nothing_is_dropped_outside_of_training_or_at_rate_zero() -> None:
     x = torch.randn(5, 5)
     assert noise.dropout(x, 0.5, False) is x
     assert noise.dropout(x, 0.0, True) is x
+
+
+def test_an_item_has_one_fate_in_a_step_whoever_asks() -> None:
+    items = torch.arange(50_000)
+    some = torch.tensor([40_000, 7, 7, 0])
+    with noise.drawing(1, 2, 0):
+        whole = noise.kept(items, 0.3)
+        torch.rand(5, generator=noise.generator())  # what else is drawn changes nothing
+        assert torch.equal(noise.kept(some, 0.3), whole[some])
+        fewer = noise.kept(items, 0.6)
+    assert whole.float().mean().item() == pytest.approx(0.7, abs=0.01)
+    assert not (fewer & ~whole).any()
+    with noise.drawing(1, 3, 0):
+        other = noise.kept(items, 0.3)
+    both = (whole & other).float().mean().item()
+    assert both == pytest.approx(0.49, abs=0.015)  # steps are independent, and neighbours are
+    assert (whole[1:] & whole[:-1]).float().mean().item() == pytest.approx(0.49, abs=0.015)
+    assert not torch.equal(noise.kept(items, 0.3), noise.kept(items, 0.3))  # outside of a step each call draws

@@ -146,6 +146,11 @@ class Recommender(ABC):
         """Learn from the training histories in one call. Trainable models are trained by `onward.train` instead."""
         raise ConfigError(f"model '{self.name}' is trained by the training loop", "use onward.train")
 
+    @property
+    def notes(self) -> list[str]:
+        """What `fit` decided, in sentences for people."""
+        return []
+
     @abstractmethod
     def score_histories(self, histories: Histories) -> Tensor:
         """(B, V + 1) float32 scores, higher is better, for histories with an item seen in training."""

@@ -24,8 +24,8 @@ from torch.nn import functional as F
 
 from onward.data.sequences import Histories
 from onward.errors import ConfigError, unknown
-from onward.models.base import ModelConfig, Recommender, Traits
-from onward.models.features.columns import bucket, members, vectors_of
+from onward.models.base import Items, ModelConfig, Recommender, Traits
+from onward.models.features.columns import bucket, encoder_for, members, vectors_of
 from onward.models.matrix import recent
 from onward.space import Choice
 
@@ -55,10 +55,24 @@ class ContentKNN(Recommender):
     traits = Traits(ordered=True, unseen=True)
     config: ContentKNNConfig
 
+    def __init__(self, config: ContentKNNConfig, items: Items) -> None:
+        super().__init__(config, items)
+        self._notes: list[str] = []
+
+    @property
+    def notes(self) -> list[str]:
+        """Which encoder each text got, and why."""
+        return self._notes
+
     def fit(self, training: Histories, seed: int = 0) -> None:
         """Make the items' vectors; events teach it nothing. Raises ConfigError without columns to compare."""
-        columns = self._columns()
-        blocks = [_unit(_block(values, kind, self.config.encoder)) for values, kind in columns]
+        blocks = []
+        for values, kind in self._columns():
+            encoder = self.config.encoder or ""
+            if kind == "text" and not encoder:
+                encoder, note = encoder_for(values)
+                self._notes.append(f"items {values.name}: {note}")
+            blocks.append(_unit(_block(values, kind, encoder)))
         self.vectors = F.pad(torch.from_numpy(_unit(np.concatenate(blocks, axis=1))), (0, 0, 1, 0))  # row 0: padding
 
     def _columns(self) -> list[tuple[pl.Series, str]]:
@@ -91,23 +105,15 @@ class ContentKNN(Recommender):
         self.vectors = state["vectors"]
 
 
-def _block(values: pl.Series, kind: str, encoder: str | None) -> Floats:
+def _block(values: pl.Series, kind: str, encoder: str) -> Floats:
     """(V, d) float32 of one column; zero where it is missing."""
-    if kind == "text":
-        return _texts(values.cast(pl.String), encoder)
-    if kind == "vector":
+    if kind in ("text", "vector"):
         known = values.is_not_null().to_numpy()
-        given = vectors_of(values.drop_nulls(), "")
+        given = vectors_of(values.drop_nulls(), encoder if kind == "text" else "")
         vectors = np.zeros((len(values), given.shape[1]), np.float32)
         vectors[known] = given
         return vectors
     return _bags(members(values) if kind == "categories" else values.cast(pl.String).reshape((-1, 1)).arr.to_list())
-
-
-def _texts(texts: pl.Series, encoder: str | None) -> Floats:
-    from onward.text.encoders import encode_texts, text_encoder_for
-
-    return encode_texts(texts.to_list(), encoder or text_encoder_for(texts.to_list()).name)
 
 
 def _bags(sets: pl.Series) -> Floats:

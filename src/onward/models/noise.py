@@ -24,18 +24,46 @@ LEVELS = 256
 @contextmanager
 def drawing(*seed: int) -> Iterator[None]:
     """Inside, this thread draws from a generator that is a pure function of `seed`."""
-    before = getattr(_thread, "generator", None)
-    _thread.generator = torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]))
+    before = getattr(_thread, "generator", None), getattr(_thread, "key", None)
+    _thread.key = int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0])
+    _thread.generator = torch.Generator().manual_seed(_thread.key)
     try:
         yield
     finally:
-        _thread.generator = before
+        _thread.generator, _thread.key = before
 
 
 def generator() -> torch.Generator:
     """The generator that this thread draws from, on the processor."""
     own: torch.Generator | None = getattr(_thread, "generator", None)
     return torch.default_generator if own is None else own
+
+
+def kept(items: Tensor, rate: float) -> Tensor:
+    """(n,) bool: which of (n,) int64 items stay when a share `rate` of all is dropped.
+
+    Within one `drawing` an item has one fate, whoever asks; outside of it each call draws anew. The fate is a hash of
+    the item and the drawing's key (the finaliser of SplitMix64: Steele, Lea, Flood, OOPSLA 2014), so that its cost
+    follows the items asked for and not the catalog.
+    """
+    key: int | None = getattr(_thread, "key", None)
+    if key is None:
+        key = int(torch.empty((), dtype=torch.int64).random_(generator=generator()))
+    mixed = (items + 1) * _signed(0x9E3779B97F4A7C15) + _signed(key)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ _shifted(mixed, shift)) * _signed(factor)
+    mixed = mixed ^ _shifted(mixed, 31)
+    return _shifted(mixed, 11) >= int(rate * 2**53)
+
+
+def _signed(number: int) -> int:
+    """The int64 with the same bits."""
+    return number - 2**64 if number >= 2**63 else number
+
+
+def _shifted(numbers: Tensor, places: int) -> Tensor:
+    """Int64 numbers shifted right as if they had no sign."""
+    return (numbers >> places) & ((1 << (64 - places)) - 1)
 
 
 def dropout(x: Tensor, rate: float, training: bool) -> Tensor:

@@ -125,6 +125,12 @@ def encode_texts(
     return np.concatenate([_vectors(chosen, distinct, progress), np.zeros((1, chosen.width), np.float32)])[place]
 
 
+def unreadable(texts: Sequence[str | None], encoder: str) -> int:
+    """Texts that the encoder can't read, and which therefore count as missing: those of other scripts than Latin, where
+    it knows English alone."""
+    return int((~latin([plain(text or "") for text in texts])).sum()) if text_encoder(encoder).english else 0
+
+
 def _vectors(encoder: Encoder, texts: list[str], progress: Progress | None) -> Floats:
     """(n, width) of distinct texts, from the cache where they are there."""
     if not texts:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from onward.bundle import add_metrics, bundle_folder, measurements, read_manifest, write_bundle
-from onward.config import RunConfig, apply_settings, dump_toml, read_toml
+from onward.config import RunConfig, TrainConfig, apply_settings, dump_toml, read_toml
 from onward.data.dataset import Dataset, open_dataset
 from onward.data.sequences import Histories
 from onward.data.split import Split, split
@@ -30,6 +30,7 @@ from onward.train.display import Display
 from onward.train.features import fit_features
 from onward.train.loop import train_model
 from onward.train.tracking import Tracker
+from onward.train.unseen import fit_shift
 from onward.train.watch import Watch
 
 GPU_CHUNK_ROWS = 8192
@@ -121,8 +122,10 @@ def _start(config: str | Path | None, like: str | Path | None, model: str) -> di
     values.get("train", {}).pop("stop_after", None)  # trains to the end of a schedule of its own
     # how it was measured is not how this one is split, but a model must go on being told what it was trained with
     values["split"] = {"request_time": manifest.split.request_time}
-    best = manifest.training.get("best_epoch")
-    return values if best is None else apply_settings(values, [f"train.epochs={max(1, round(best))}"])
+    best, shift = manifest.training.get("best_epoch"), manifest.training.get("unseen_shift")
+    chosen = [] if best is None else [f"train.epochs={max(1, round(best))}"]
+    # with nothing left to validate on, what was fitted there is taken over
+    return apply_settings(values, chosen + ([] if shift is None else [f"train.unseen_shift={shift}"]))
 
 
 def _resolve(
@@ -214,6 +217,7 @@ def _run(
         started = time.perf_counter()
         model.fit(training, config.seed)
         facts["seconds"] = time.perf_counter() - started
+        said = model.notes
     if not resume:
         with atomic_folder(folder, overwrite) as new:
             (new / "config.toml").write_text(dump_toml(config), encoding="utf-8")
@@ -223,6 +227,9 @@ def _run(
         facts, metrics = _train(folder, histories, training, seen, divided, model, config, resume, shown, watch)
         if watch is not None and watch.ended:
             config = _ended(folder, config, facts["best_epoch"])
+        if (shift := _raised(model, histories, divided, seen, config.train)) is not None:
+            facts["unseen_shift"] = shift
+            said = [*said, f"items without events: their scores are raised by {shift:.2f}"]
     else:
         metrics = validation_metrics(model, histories, divided.valid, data.manifest.seen)
     facts["parameters"] = model.parameters_count
@@ -280,6 +287,18 @@ def _ended(folder: Path, config: RunConfig, best_epoch: float) -> RunConfig:
     with atomic_file(folder / "config.toml", overwrite=True) as new:
         new.write_text(dump_toml(changed), encoding="utf-8")
     return changed
+
+
+def _raised(model: SequenceModel, histories: Histories, divided: Split, seen: str, config: TrainConfig) -> float | None:
+    """What the scores of items without training events were raised by; None where features make no items."""
+    if model.featured is None or not model.featured.makes_items or not model.config.ranks:
+        return None
+    shift = config.unseen_shift
+    if shift is None and config.unseen_cost > 0:
+        shift = fit_shift(model, histories, divided.valid, seen, config.unseen_cost)
+    if shift is not None:
+        model.featured.raise_unseen(shift)
+    return shift
 
 
 def _end(folder: Path, facts: dict[str, Any], metrics: dict[str, float], resumed: bool) -> None:

@@ -44,7 +44,7 @@ def test_a_category_has_a_code_a_value_and_two_for_missing_and_unknown() -> None
     assert column.vocabulary == ["b", "a"]  # the most frequent first
     read = column.read(pl.Series(["a", None, "new", "b"]))
     assert read.tolist() == [[FIRST + 1], [MISSING], [UNKNOWN], [FIRST]]
-    assert column.unknown(read) == 1
+    assert column.unknown(pl.Series(["a", None, "new", "b"])) == 1
 
 
 def test_too_many_values_are_hashed_the_same_everywhere() -> None:
@@ -216,3 +216,6 @@ def test_a_text_that_its_encoder_can_not_read_is_missing() -> None:
     assert read[:, -1].tolist() == [0, 1, 1]
     assert np.linalg.norm(read[0, :-1]) == pytest.approx(1, abs=1e-5)
     assert not read[1:, :-1].any()
+    assert column.unknown(pl.Series(["Toy Story", "红楼梦", None, "", "1984"])) == 1  # the note that the server logs
+    anything = VectorColumn(owner="items", name="title", key="title", kind="text", encoder="ngrams", mean=[0.0] * 512)
+    assert anything.unknown(pl.Series(["Toy Story", "红楼梦"])) == 0

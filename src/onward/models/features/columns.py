@@ -71,8 +71,8 @@ class ColumnBase(Config):
     def expand(self, read: Tensor) -> Expanded:
         """Codes and numbers of what was read."""
 
-    def unknown(self, read: Read) -> int:
-        """Values among those read that training didn't have."""
+    def unknown(self, values: pl.Series) -> int:
+        """Values that say nothing: training didn't have them, or they can't be read."""
         return 0
 
     def missing(self, size: int) -> Tensor:
@@ -145,9 +145,9 @@ class CategoryColumn(ColumnBase):
         """As in the base class."""
         return read.long(), None
 
-    def unknown(self, read: Read) -> int:
+    def unknown(self, values: pl.Series) -> int:
         """As in the base class."""
-        return int((read == UNKNOWN).sum())
+        return int((self.read(values) == UNKNOWN).sum())
 
     def _how(self) -> str:
         what = f"{len(self.vocabulary)} values" if self.vocabulary else f"hashed into {self.buckets}"
@@ -296,6 +296,14 @@ class VectorColumn(ColumnBase):
         """As in the base class."""
         return None, read
 
+    def unknown(self, values: pl.Series) -> int:
+        """As in the base class; a text in a script that the encoder can't read."""
+        if not self.encoder:
+            return 0
+        from onward.text.encoders import unreadable
+
+        return unreadable(values.cast(pl.String).to_list(), self.encoder)
+
     def _how(self) -> str:
         made = f" made by '{self.encoder}'" if self.encoder else ""
         return f"{self.kind}, {len(self.mean)} numbers{made}"
@@ -362,6 +370,13 @@ def members(values: pl.Series) -> pl.Series:
     return values.cast(pl.List(pl.String)).list.eval(
         pl.element().filter(pl.element().is_not_null() & (pl.element() != ""))
     )
+
+
+def encoder_for(texts: pl.Series) -> tuple[str, str]:
+    """Name of the encoder that fits a column of texts, and why it was chosen."""
+    from onward.text.encoders import text_encoder_for
+
+    return text_encoder_for(texts.drop_nulls().cast(pl.String).to_list())
 
 
 def vectors_of(values: pl.Series, encoder: str, refuse: bool = True) -> NDArray[np.float32]:

@@ -37,6 +37,7 @@ class Featured:
         self, layer: FeatureLayer, ids: ItemVectors, output: ItemVectors | None, bias: nn.Parameter, seen: Bools
     ) -> None:
         self.layer, self._ids, self._bias = layer, ids, bias
+        self._seen = torch.from_numpy(seen)
         self._inner: Tower | None = None
         self._outer: Tower | None = None
         if layer.items is not None:
@@ -80,6 +81,15 @@ class Featured:
         """Take over finished tables, or forget those there are, since the weights have changed."""
         device = self._bias.device
         self._kept = None if tables is None else {name: tensor.to(device) for name, tensor in tables.items()}
+
+    def raise_unseen(self, shift: float) -> None:
+        """Raise the scores of all items that are known by features alone: of the catalog's, and of those that come
+        later. It is added to the bias that they share."""
+        with torch.no_grad():
+            self._bias[0] += shift
+        if self._kept is not None:
+            bias = self._kept[BIAS]
+            self._kept[BIAS] = torch.where(self._seen.to(bias.device), bias, bias + shift)
 
     def outputs(self) -> tuple[Tensor | Tower, Tensor]:
         """What items are ranked by in training: vectors and biases, or the tower where a batch needs few of them."""

@@ -23,6 +23,7 @@ from onward.models.features.columns import (
     NumberColumn,
     TimeColumn,
     VectorColumn,
+    encoder_for,
     members,
     vectors_of,
 )
@@ -45,7 +46,8 @@ Floats = NDArray[np.float64]
 
 
 def fit_columns(source: Source, training: Histories, chosen: Sequence[Offered]) -> tuple[list[Column], list[str]]:
-    """Fitted columns, and notes on those that say nothing: they have one value in all of the training part."""
+    """Fitted columns, and notes: which encoder a text got and why; which columns say nothing, since they have one value
+    in all of the training part."""
     _, positions = training.positions()
     rows = {
         "items": np.flatnonzero(training.item_counts()[1 : source.items.height + 1] > 0),
@@ -65,7 +67,11 @@ def fit_columns(source: Source, training: Histories, chosen: Sequence[Offered]) 
         else:
             values = source.column(one).gather(rows[one.owner])
             counts = np.ones(len(values), dtype=np.int64)
-        fitted = fit_column(one, values, counts)
+        encoder = ""
+        if one.kind == "text":
+            encoder, note = encoder_for(values)
+            notes.append(f"{one.owner} {one.name}: {note}")
+        fitted = fit_column(one, values, counts, encoder)
         if fitted is None:
             notes.append(f"{one.owner} {one.name}: left out, it has one value or none in the training part")
         else:
@@ -97,8 +103,12 @@ def _of_events(source: Source, training: Histories, one: Offered, positions: Int
     return values.fill_nan(None) if values.dtype.is_float() else values, np.ones(len(values), dtype=np.int64)
 
 
-def fit_column(one: Offered, values: pl.Series, counts: Ints) -> Column | None:
-    """One column fitted on training values and how often each occurs; None when it could tell nothing apart."""
+def fit_column(one: Offered, values: pl.Series, counts: Ints, encoder: str = "") -> Column | None:
+    """One column fitted on training values and how often each occurs; None when it could tell nothing apart.
+
+    Args:
+        encoder: of texts, its name.
+    """
     base = {"owner": one.owner, "name": one.name, "key": one.key, "known_at_request": one.known_at_request}
     given = values.is_not_null().to_numpy()
     present, times = values.filter(pl.Series(given)), counts[given]
@@ -111,7 +121,7 @@ def fit_column(one: Offered, values: pl.Series, counts: Ints) -> Column | None:
         return _number(base, numbers) if numbers.min() < numbers.max() or not given.all() else None
     if one.kind == "time":
         return _time(one, base, present)
-    return _vector(one, base, present)
+    return _vector(one, base, present, encoder)
 
 
 def _category(one: Offered, base: dict[str, Any], values: pl.Series, times: Ints, missing: bool) -> Column | None:
@@ -187,12 +197,7 @@ def _time(one: Offered, base: dict[str, Any], values: pl.Series) -> Column | Non
     return column if elapsed else column.model_copy(update={"edges": _edges(times / MICROSECONDS_A_DAY).tolist()})
 
 
-def _vector(one: Offered, base: dict[str, Any], values: pl.Series) -> Column | None:
-    encoder = ""
-    if one.kind == "text":
-        from onward.text.encoders import text_encoder_for
-
-        encoder = text_encoder_for(values.cast(pl.String).to_list()).name
+def _vector(one: Offered, base: dict[str, Any], values: pl.Series, encoder: str) -> Column | None:
     some = values.gather(np.linspace(0, len(values) - 1, min(len(values), MOST_VECTORS)).astype(np.int64))
     vectors = vectors_of(some, encoder).astype(np.float64)
     mean = vectors.mean(0)

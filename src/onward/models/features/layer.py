@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from onward.data.batches import Batch
 from onward.data.dataset import MISSING_TIME
-from onward.models.features.columns import CategoryColumn, Column, Expanded, LinksColumn, TimeColumn
+from onward.models.features.columns import Column, Expanded, LinksColumn, TimeColumn
 from onward.models.features.friends import FriendAttention
 from onward.models.features.fusion import FeatureBlock, Inputs
 
@@ -90,11 +90,12 @@ class FeatureLayer(nn.Module):
             self.item_inputs = Inputs(*(F.pad(part, (0, 0, 1, 0)) for part in inputs))
 
     def unknown_values(self, frame: pl.DataFrame) -> dict[str, int]:
-        """Column of items -> values that training didn't have; columns without such are left out."""
+        """Column of items -> values that training didn't have, or that can't be read; columns without such are left
+        out."""
         found = {
-            column.name: column.unknown(column.read(frame[column.name]))
+            column.name: column.unknown(frame[column.name])
             for column in ([] if self.items is None else self.items.columns)
-            if column.name in frame.columns and isinstance(column, CategoryColumn)
+            if column.name in frame.columns
         }
         return {name: count for name, count in found.items() if count}
 

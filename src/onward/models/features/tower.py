@@ -1,7 +1,9 @@
 """Item vectors as a function of features, the id being one of them.
 
 An id that training never had, and in training a share of the others (`id_dropout`), counts as row 0 of the id table:
-the item is then known by its features alone, and so are items that come later.
+the item is then known by its features alone, and so are items that come later. For one step an item is without its id
+everywhere, as input and as what is ranked: nothing that follows its id then helps to tell it (the item dropout of
+DropoutNet: Volkovs, Yu, Poutanen, NeurIPS 2017).
 
 Legend: n items, V items of the catalog, T of them seen in training, D width.
 """
@@ -80,8 +82,7 @@ class Tower:
     def _make(self, items: Tensor) -> tuple[Tensor, Tensor]:
         ids = items * self._seen.to(items.device)[items]
         if self._layer.training and self._layer.id_dropout > 0:
-            drawn = torch.rand(len(items), generator=noise.generator())
-            ids = ids * (drawn >= self._layer.id_dropout).to(ids.device)
+            ids = ids * noise.kept(items, self._layer.id_dropout)
         base = F.embedding(ids, self._table, sparse=self._sparse)
         vectors = self._block(base, self._layer.inputs_on(items.device).rows(items))
         return vectors, torch.gather(self._bias, 0, ids, sparse_grad=self._sparse)

@@ -138,7 +138,11 @@ class Scorer:
         wider.__dict__.pop("_norms", None)
         unknown = self.model.featured.layer.unknown_values(rows)
         if unknown:
-            log.info("values of new items that training didn't have", model=self.model.name, **unknown)
+            log.info(
+                "values of new items that say nothing: unknown to training, or unreadable",
+                model=self.model.name,
+                **unknown,
+            )
         return wider
 
     def known(self, histories: Histories) -> Bools:

@@ -1,0 +1,92 @@
+"""bench/COLD.md: the table of what bench/cold.py measured."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onward.evaluate.bootstrap import paired_tests
+
+HEAD = """# Strictly cold items
+
+Written by `python bench/cold.py`: requests for items that training never saw, on three public files (the question of
+each is in `bench/cold_files.py`). Mean and standard deviation over seeds; NDCG@10. "Among cold": the cold items are
+ranked against each other; "among all": against the trained items too. "Trained": requests that ask for a trained item,
+ranked among the trained ones and among all. Chance is what a random order gives. The difference is that from
+content-kNN on the same requests of all seeds, with its 95% interval over users.
+
+`tower` is SASRec with the features of the items; `shuffled` is the same with each item's features swapped for
+another's; `sasrec` knows ids alone. A tower's scores of cold items are raised by one number, fitted on the validation
+part so that it costs the trained items the share of NDCG@10 that stands beside it (`train.unseen_cost`); 0: scores as
+they were learned. Settings of content-kNN (columns, encoder, recency) and of the tower (id dropout, epochs) were
+chosen for each seed without the test, by the same question asked of the training and validation parts: further items
+left training.
+"""
+TABLE = (
+    "\n| model | cost | among cold | difference | among all | difference | trained | trained among all |\n"
+    "|---|---:|---:|---|---:|---|---:|---:|"
+)
+
+
+def write_report(results: Path, file: Path) -> None:
+    """Write the tables of all files that were measured."""
+    found: dict[str, dict[tuple[str, str], dict[int, dict[str, Any]]]] = defaultdict(lambda: defaultdict(dict))
+    settings: dict[str, list[str]] = defaultdict(list)
+    for path in sorted(results.glob("*.json")):
+        one = json.loads(path.read_text())
+        if "costs" not in one:
+            continue
+        for cost, measured in one["costs"].items():
+            found[one["file"]][one["model"], cost][one["seed"]] = measured
+        if one["model"] in ("content-knn", "tower"):
+            settings[one["file"]].append(f"- seed {one['seed']}, {one['model']}: `{json.dumps(one['settings'])}`")
+    parts = [HEAD]
+    for name, rows in found.items():
+        parts += [f"\n## {name}\n", *_table(rows), "\nChosen:\n", *settings[name]]
+    file.write_text("\n".join(parts) + "\n", encoding="utf-8")
+
+
+def _table(rows: dict[tuple[str, str], dict[int, dict[str, Any]]]) -> list[str]:
+    reference = rows.get(("content-knn", "0.0"), {})
+    some = next(iter(rows.values()))
+    requests = ", ".join(f"{len(one['user']):,}" for one in some.values())
+    sizes = ", ".join(f"{one['cold_items']:,} of {one['items']:,}" for one in some.values())
+    among, everyone = (_spread(_chance(one[key]) for one in some.values()) for key in ("cold_items", "items"))
+    lines = [f"{requests} requests (by seed); {sizes} items are cold.", TABLE]
+    order = {"content-knn": 0, "sasrec": 1, "tower": 2, "shuffled": 3}
+    for (model, cost), seeds in sorted(rows.items(), key=lambda row: (order[row[0][0]], float(row[0][1]))):
+        cells = [model, f"{float(cost):.0%}" if model in ("tower", "shuffled") else ""]
+        for label in ("cold", "all"):
+            cells.append(_spread(np.mean(one[f"{label}/ndcg@10"]) for one in seeds.values()))
+            cells.append("" if model == "content-knn" else _against(label, seeds, reference))
+        for label in ("trained", "trained among all"):
+            cells.append(_spread(one[f"{label}/ndcg@10"] for one in seeds.values()))
+        lines.append("| " + " | ".join(cells) + " |")
+    return [*lines, f"| chance | | {among} | | {everyone} | | | |"]
+
+
+def _chance(items: int) -> float:
+    """NDCG@10 of a random order of so many items."""
+    return float((1 / np.log2(np.arange(2, min(items, 10) + 2))).sum() / items)
+
+
+def _spread(values: Iterable[Any]) -> str:
+    numbers = np.array([float(value) for value in values])
+    return f"{numbers.mean():.4f} ± {numbers.std(ddof=1):.4f}" if len(numbers) > 1 else f"{numbers.mean():.4f}"
+
+
+def _against(label: str, seeds: dict[int, dict[str, Any]], reference: dict[int, dict[str, Any]]) -> str:
+    """The paired difference over the requests of all seeds that both have; a user's requests of all seeds together."""
+    both = sorted(seeds.keys() & reference.keys())
+    if not both:
+        return ""
+    key = f"{label}/ndcg@10"
+    difference = np.concatenate([np.subtract(seeds[seed][key], reference[seed][key]) for seed in both])
+    persons = np.concatenate([seeds[seed]["user"] for seed in both])
+    test = paired_tests(np.unique(persons, return_inverse=True)[1], difference[:, None])[0].difference
+    return f"{test.value:+.4f} ({test.low:+.4f} to {test.high:+.4f})"
