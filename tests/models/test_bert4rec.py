@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -149,3 +151,44 @@ def test_a_hidden_step_is_asked_for_after_the_time_of_the_step_before(monkeypatc
     for time, previous in zip(asked.tolist(), before.tolist(), strict=True):
         assert previous == earlier.get(time, MISSING_TIME)
         assert previous != MISSING_TIME or time in first
+
+
+def test_nothing_of_a_hidden_step_is_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    from feature_data import fitted, items_of, make_source
+    from onward.models.features.layer import FeatureLayer
+
+    source = make_source()
+    columns, histories = fitted(source, told=True)
+    model = build(BERT4Rec, {"width": 8, "max_length": 20, "dropout": 0.0, "id_dropout": 0.0}, items_of(source))
+    assert isinstance(model, BERT4Rec)
+    model.use_features(columns, source.items)
+    rows = histories.select(np.flatnonzero(histories.lengths > 4))
+    hidden_step = torch.tensor([2, 3])
+    seen: list[torch.Tensor] = []
+
+    def hide(lengths: torch.Tensor) -> torch.Tensor:
+        hidden = torch.zeros(int(lengths.sum()), dtype=torch.bool)
+        begin = lengths.cumsum(0) - lengths
+        hidden[(begin[:, None] + hidden_step).flatten()] = True
+        return hidden
+
+    def keep(self: FeatureLayer, states: torch.Tensor, *_: object) -> torch.Tensor:
+        seen.append(states.detach())
+        return states
+
+    monkeypatch.setattr(model, "_hide", hide)
+    monkeypatch.setattr(FeatureLayer, "ask", keep)
+
+    def states(of: Histories) -> torch.Tensor:
+        steps = Steps(of)
+        model.loss(steps.cloze(steps.start, steps.end - 1))
+        return seen.pop()
+
+    before = states(rows)
+    places = (rows.start[:, None] + hidden_step.numpy()).ravel()
+    for moved, same in ((places, True), (places - 1, False)):
+        changed = {name: column.copy() for name, column in rows.columns.items()}
+        for name in [name for name in changed if name != "time"]:
+            changed[name][moved] = np.roll(changed[name][moved], 1)
+        after = states(replace(rows, columns=changed))
+        assert torch.allclose(before, after, atol=1e-6) is same
