@@ -17,6 +17,7 @@ from onward.data.prepare import prepare
 from onward.data.sequences import Histories
 from onward.models.base import Lists
 from onward.serve.lists.engine import Answer, Engine, HistoryItem, Request, Rules
+from onward.serve.lists.rules import Seen
 from onward.serve.settings import FallbackConfig, ServeConfig
 from onward.serve.store.protocol import Event, EventStore, ItemRecord
 
@@ -48,6 +49,7 @@ def assert_same(answer: Answer, lists: Lists, row: int, bundle: Bundle) -> None:
         ("sasrec", {"width": 8, "max_length": 10}),
         ("gru", {"width": 8, "max_length": 10}),
         ("gru", {"width": 8, "max_length": 10, "loss": "mse"}),
+        ("gru", {"width": 8, "max_length": 10, "repeat": True}),
         ("hstu", {"width": 8, "max_length": 10}),
         ("bert4rec", {"width": 8, "max_length": 10}),
         ("item-knn", {}),
@@ -71,19 +73,22 @@ def test_lists_are_those_of_the_model(
         assert_same(engine.recommend([Request(user=user, k=K)])[0], wanted, row, bundle)
 
 
+@pytest.mark.parametrize(("name", "seen"), [("hstu", "exclude"), ("gru", "include")])
 def test_the_time_of_the_request_is_told_to_a_model_that_was_trained_with_it(
-    data: Dataset, store: EventStore, tmp_path: Path
+    name: str, seen: Seen, data: Dataset, store: EventStore, tmp_path: Path
 ) -> None:
-    bundle = make_bundle(tmp_path / "model", data, "hstu", request_time="target", width=8, max_length=10)
+    settings: dict[str, object] = {"width": 8, "max_length": 10, "repeat": seen == "include"}
+    bundle = make_bundle(tmp_path / "model", data, name, request_time="target", **settings)
     fill(store, data)
     engine = make_engine(bundle, store, TRAINING_ONLY)
     assert data.histories.time is not None
     soon = data.histories.time[data.histories.end - 1] + 60_000_000
     for at in (soon, soon + 40 * 86_400_000_000):
-        wanted = bundle.model.recommend(replace(data.histories, at=at), K, seen="exclude")
+        wanted = bundle.model.recommend(replace(data.histories, at=at), K, seen=seen)
         asked = [Request(user, k=K, at=int(when)) for user, when in zip(names(data), at, strict=True)]
-        for row, answer in enumerate(engine.recommend([replace(one, rules=Rules(seen="exclude")) for one in asked])):
+        for row, answer in enumerate(engine.recommend([replace(one, rules=Rules(seen=seen)) for one in asked])):
             assert_same(answer, wanted, row, bundle)
+    assert not np.allclose(wanted.scores, bundle.model.recommend(replace(data.histories, at=soon), K, seen=seen).scores)
 
 
 def test_events_at_or_after_the_time_of_the_request_are_left_out(bundle: Bundle, data: Dataset, engine: Engine) -> None:
