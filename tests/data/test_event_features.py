@@ -335,12 +335,16 @@ def test_features_stay_with_their_events(rows: list[Row], chunk: int, bucket: in
             r"features.toml: \[events.colour\]: unknown column 'colour'; known: empty, item, shop",
         ),
         ('[events.shop]\nkind = "colour"', "features.toml: events.shop.kind = 'colour'"),
-        ("[events.shop]\nknown = true", "unknown setting 'known'.* known: kind, known_at_request, use"),
+        ("[events.shop]\nknown = true", "unknown setting 'known'.* known: kind, known_at_request, sentiment, use"),
         ('[events.item]\nkind = "category"', "the column is the item of the events, not a feature of its own"),
         ("[items.shop]\nknown_at_request = true", "features of items are always known"),
         ("[items.shop]\nuse = false", r"\[items.shop\]: unknown column 'shop'; known: none"),
         ("[events.empty]\nknown_at_request = true", r"\[events.empty\]: the column is no feature: it has no values"),
         ("[events", "not valid TOML"),
+        ("[items.shop]\nsentiment = true", "sentiment is the mood of an event's text"),
+        ('[events.shop]\nkind = "number"\nsentiment = true', "sentiment is the mood of a text, and kind says number"),
+        ("[events.shop]\nsentiment = true", "sentiment is the mood of a text, and the column looks like a category"),
+        ("[events.item]\nsentiment = true", "the column is the item of the events, not a feature of its own"),
     ],
 )
 def test_a_features_file_that_does_not_fit(tmp_path, toml, said):
@@ -413,3 +417,29 @@ def test_a_category_with_ten_million_values(tmp_path):
     manifest = prepare(names, tmp_path / "dataset").manifest
     assert manifest.event_features == {}
     assert any("column 'x' of the log is left out: nearly all" in said for said in manifest.decisions)
+
+
+def test_the_mood_of_a_review_is_a_feature_beside_its_text_or_in_its_place(tmp_path):
+    pytest.importorskip("vaderSentiment")
+    reviews = ["I love it, it is wonderful!", "It broke at once, terrible.", None]
+    dataset = made(tmp_path, BASE | {"review": reviews}, "[events.review]\nsentiment = true")
+    assert dataset.manifest.event_features == {"review": "text", "review.sentiment": "number"}
+    bad, good, none = cells(dataset, "review.sentiment")
+    assert bad < -0.4
+    assert good > 0.6
+    assert none is None
+    (tmp_path / "alone").mkdir()
+    alone = made(tmp_path / "alone", BASE | {"review": reviews}, "[events.review]\nsentiment = true\nuse = false")
+    assert alone.manifest.event_features == {"review.sentiment": "number"}
+    assert cells(alone, "review.sentiment") == [bad, good, None]
+
+
+def test_the_mood_of_texts_in_other_scripts_is_refused(tmp_path):
+    pytest.importorskip("vaderSentiment")
+    reviews = ["很好，我喜欢这个东西", "不错 的 东西 值得 买", "It is fine, I like it."]
+    toml = '[events.review]\nkind = "text"\nsentiment = true'
+    with pytest.raises(
+        DataError, match=r"column 'review': sentiment knows English, and 67% of 3 .*'不错 的 东西 值得 买'"
+    ):
+        made(tmp_path, BASE | {"review": reviews}, toml)
+    assert not (tmp_path / "dataset").exists()

@@ -108,7 +108,7 @@ def _check_types(source: Source, roles: Mapping[str, str]) -> None:
 
 def _chunks(source: Source, roles: Mapping[str, str], features: Features, done: Scan) -> Iterator[Columns]:
     role_columns = list(dict.fromkeys(roles.values()))
-    wanted = [feature.name for feature in features.columns if feature.name in source.dtypes]
+    wanted = list(dict.fromkeys(one.source for one in features.columns if one.source in source.dtypes))
     for first_row, chunk in source.read([*role_columns, *wanted]):
         done.rows += chunk.height
         read: dict[str, pl.Series] = {}
@@ -145,7 +145,7 @@ def _chunks(source: Source, roles: Mapping[str, str], features: Features, done: 
 def _read_features(source: Source, chunk: pl.DataFrame, rows: int | NDArray[np.int64], features: Features) -> Columns:
     read: Columns = {}
     for feature in features.columns:
-        name = feature.name
+        name = feature.source
         cells = chunk[name] if name in chunk.columns else pl.Series([None] * chunk.height, dtype=pl.Null)
         place = Place(source.name, "events", name, rows, features.said_by(name))
         read[feature.column] = feature.read(cells, place, source.types.get(name))

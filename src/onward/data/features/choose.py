@@ -9,7 +9,7 @@ from pathlib import Path
 from onward.data.columns import file_name
 from onward.data.dataset import FEATURE
 from onward.data.features.declared import Declared, check_declared
-from onward.data.features.events import EventFeature, make_feature
+from onward.data.features.events import SENTIMENT, EventFeature, SentimentFeature, make_feature
 from onward.data.features.infer import infer
 from onward.data.features.kinds import MAX_NAME
 from onward.data.features.survey import survey
@@ -81,6 +81,17 @@ def choose_features(
             left_out[name] = why_not
         else:
             columns.append(make_feature(name, kind, work, len(columns)))
+        if name in said and said[name].sentiment:
+            if kind not in ("text", None):
+                raise ConfigError(
+                    f"{file}: [events.{name}]: sentiment is the mood of a text, and the column looks like a {kind}",
+                    'say kind = "text" if it is one, or leave sentiment out',
+                )
+            if name + SENTIMENT in further:
+                raise ConfigError(
+                    f"{file}: [events.{name}]: the log has a column '{name + SENTIMENT}' already", "leave sentiment out"
+                )
+            columns.append(SentimentFeature(name))
     for name, its in said.items():
         if its.use and name in left_out:
             raise ConfigError(
@@ -98,7 +109,8 @@ def _check_roles(roles: Mapping[str, str], said: Mapping[str, Declared], file: s
         its = said.get(column)
         if its is None:
             continue
-        if role == "action" and its.known_at_request and its.use and its.kind in (None, "category"):
+        plain = its.use and its.kind in (None, "category") and not its.sentiment
+        if role == "action" and its.known_at_request and plain:
             known.append("action")
             continue
         raise ConfigError(

@@ -9,6 +9,9 @@
     [events.session_token]
     use = false
 
+    [events.review]
+    sentiment = true
+
     [items.released]
     kind = "time"
 """
@@ -33,6 +36,8 @@ class Declared(Config):
     """Its kind; inferred where absent."""
     known_at_request: bool = False
     """Events only: known when a recommendation is asked for, so of the event to predict too."""
+    sentiment: bool = False
+    """Events only: the mood of this text becomes a further feature, the number NAME.sentiment, from -1 to 1."""
     use: bool = True
     """Whether it is a feature. If not, a column of the events isn't stored; one of items or users is only shown."""
 
@@ -52,7 +57,8 @@ def read_declared(file: str | Path | None) -> tuple[FeatureFile, str]:
     """The file's declarations and its name; none without a file.
 
     Raises:
-        ConfigError: no such file, no TOML, an unknown key or kind, or `known_at_request` of an item or a user.
+        ConfigError: no such file, no TOML, an unknown key or kind, `known_at_request` or `sentiment` of an item or a
+            user, or the `sentiment` of what isn't a text.
     """
     if file is None or file == NONE:
         return FeatureFile(), "features.toml"
@@ -73,6 +79,17 @@ def read_declared(file: str | Path | None) -> tuple[FeatureFile, str]:
                     "has no meaning there",
                     "leave it out",
                 )
+            if said.sentiment:
+                raise ConfigError(
+                    f"{path.name}: [{owner}.{name}]: sentiment is the mood of an event's text, such as a review",
+                    "leave it out",
+                )
+    for name, said in made.events.items():
+        if said.sentiment and said.kind not in (None, "text"):
+            raise ConfigError(
+                f"{path.name}: [events.{name}]: sentiment is the mood of a text, and kind says {said.kind}",
+                "leave out its kind or sentiment",
+            )
     return made, path.name
 
 

@@ -18,11 +18,15 @@ from onward.data.features.kinds import MAX_VALUES, Kind, family
 from onward.data.times import Times
 from onward.errors import DataError
 
+SENTIMENT = ".sentiment"
+"""Ends the name of a feature that is the mood of a text."""
+
 
 class EventFeature(ABC):
     """One feature column of the log.
 
     Attributes:
+        source: the column of the log that it is read from.
         scanned: dtype of what `read` gives.
         stored: dtype of the final array.
     """
@@ -31,7 +35,7 @@ class EventFeature(ABC):
     stored: str
 
     def __init__(self, name: str, kind: Kind) -> None:
-        self.name = name
+        self.name = self.source = name
         self.kind = kind
 
     @property
@@ -135,7 +139,7 @@ class NamedFeature(EventFeature):
         return code_from_one(scanned, self._rank)
 
     @property
-    def values(self) -> pl.Series:
+    def values(self) -> pl.Series | None:
         """The names, String."""
         return self._names
 
@@ -154,6 +158,54 @@ class SetFeature(NamedFeature):
     def values(self) -> pl.Series:
         """The sets, List(String)."""
         return self._names.str.split("\0")
+
+
+class SentimentFeature(NamedFeature):
+    """number: float32, the mood of a text, from -1 to 1; NaN where missing, or not in Latin script.
+
+    Each different text is looked at once, when all are read, so that neither chunks nor their size decide which script
+    most of them are in.
+    """
+
+    stored = "<f4"
+
+    def __init__(self, column: str) -> None:
+        super().__init__(column + SENTIMENT, "number")
+        self.source = column
+        from onward.text.sentiment import sentiment
+
+        self._moods = sentiment([])  # a missing extra is an error before anything is read
+
+    def finish(self) -> None:
+        """Find the moods.
+
+        Raises:
+            DataError: the texts are mostly not in Latin script; names the column and a text.
+        """
+        from onward.text.scripts import latin, mostly_latin
+        from onward.text.sentiment import sentiment
+
+        super().finish()
+        texts = self._names.to_list()
+        readable = latin(texts)
+        if not mostly_latin(readable):
+            other = texts[int(np.argmin(readable))]
+            raise DataError(
+                f"column '{self.source}': sentiment knows English, and {1 - readable.mean():.0%} of {len(texts):,} "
+                f"different texts are not in Latin script, such as {other[:40]!r}",
+                "leave sentiment out of features.toml, or give a number column with the mood",
+            )
+        self._moods = sentiment(texts)
+
+    def final(self, scanned: NDArray[Any]) -> NDArray[Any]:
+        """(n,) float32."""
+        moods: NDArray[Any] = np.append(np.float32(np.nan), self._moods)[super().final(scanned)]
+        return moods
+
+    @property
+    def values(self) -> None:
+        """Numbers have no codes."""
+        return None
 
 
 class VectorFeature(EventFeature):
