@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
+from onward.bundle import load_bundle
 from onward.cli.main import main
 from onward.data.prepare import prepare
 from onward.errors import ConfigError, DataError
+from onward.models.features.attach import histories_for
 from onward.predict import predict, read_pairs
 from onward.train.run import train
 
@@ -44,6 +47,26 @@ def test_unknown_users_and_items_are_counted(runs: Path) -> None:
     found, notes = predict(runs / "item-mean", pl.DataFrame({"user": ["x", "0"], "item": ["5", "nothing"]}))
     assert found["interest"].is_null().to_list() == [False, True]
     assert [note.rpartition(" ")[2] for note in notes] == ["1", "1"]
+
+
+def test_a_stranger_has_neither_features_nor_friends_of_anybody(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = [(user, item, int(rng.integers(1, 6))) for user in range(30) for item in rng.permutation(12)[:8]]
+    log = pl.DataFrame(rows, schema=["user", "item", "rating"], orient="row")
+    friends = pl.DataFrame({"user": range(30), "friend": [(user + 1) % 30 for user in range(30)]})
+    data = prepare(log, tmp_path / "dataset", value="rating", links=friends)
+    settings = ["model.loss=mse", 'model.features=["links"]', "model.width=8", "train.epochs=2"]
+    train(data, "gru", tmp_path / "run", protocol="last", settings=settings, progress=False)
+    pairs = pl.DataFrame({"user": ["x", "0", "y"], "item": ["5", "5", "5"]})
+    found, _ = predict(tmp_path / "run", pairs)
+    alone, _ = predict(tmp_path / "run", pairs[2:])
+    assert found["interest"][0] == found["interest"][2] == pytest.approx(alone["interest"][0], abs=1e-6)
+    # the first user of the data, of whom nothing is known but the friends, is answered otherwise
+    bundle = load_bundle(tmp_path / "run")
+    histories = histories_for(bundle.model, data)
+    befriended = replace(histories, end=histories.start).select(slice(0, 1))
+    known = float(bundle.model.interest(befriended, bundle.catalog.index(["5"]).astype(np.int64))[0])
+    assert known != pytest.approx(alone["interest"][0], abs=1e-6)
 
 
 def test_a_model_that_ranks_is_refused(runs: Path) -> None:

@@ -108,15 +108,14 @@ def _histories(bundle: Bundle, dataset: str | Path | Dataset | None) -> tuple[Hi
 
 
 def _interest(bundle: Bundle, histories: Histories, row: Ints, item: Ints) -> NDArray[np.float64]:
-    """(n,) interest of users, -1 for one without a history, in items."""
+    """(n,) interest of users, -1 for one of whom nothing is known, in items."""
     found = np.zeros(len(row))
-    nobody = row < 0
-    # a window of no events stands for users that nobody knows
-    start = np.where(nobody, 0, histories.start[row])
-    end = np.where(nobody, 0, histories.end[row])
+    nothing = np.zeros(1, dtype=np.int64)
+    stranger = replace(histories, start=nothing, end=nothing, at=None, about={}, friends=None)
     with torch.no_grad():
-        for some in chunks(len(row), bundle.model.items.n):
-            asked = histories.select(np.maximum(row[some], 0))
-            asked = replace(asked, start=start[some], end=end[some])
-            found[some] = bundle.model.interest(asked, item[some]).cpu().numpy()
+        for whose, where in ((histories, np.flatnonzero(row >= 0)), (stranger, np.flatnonzero(row < 0))):
+            for some in chunks(len(where), bundle.model.items.n):
+                places = where[some]
+                asked = whose.select(np.maximum(row[places], 0))
+                found[places] = bundle.model.interest(asked, item[places]).cpu().numpy()
     return found
