@@ -51,6 +51,19 @@ def make_comparison(folder: Path, protocol: str = "last", audit: bool = True) ->
     return compare(make_runs(folder, protocol), audit=audit)
 
 
+def rated_comparison(folder: Path) -> Comparison:
+    """Two models of interest, each event's value being the better the higher the item's number."""
+    rng = np.random.default_rng(0)
+    lists = [(rng.permutation(V)[:10] + 1).tolist() for _ in range(40)]
+    flat = np.array([item for one in lists for item in one])
+    values = np.clip(np.round(1 + 4 * flat / V + rng.normal(0, 0.7, len(flat))), 1, 5).astype(np.float32)
+    dataset = write_dataset(folder / "rated", lists, V, value=values)
+    names = ("item-mean", "global-mean")
+    return compare(
+        [write_run(folder / "runs" / name, dataset, name, protocol="last", last_share=0.3) for name in names]
+    )
+
+
 def evil_comparison(folder: Path) -> Comparison:
     """Two runs of one model, so that their folders' names are their labels."""
     first, second, _ = make_runs(folder)

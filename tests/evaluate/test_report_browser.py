@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from report_helpers import evil_comparison, make_comparison
+from report_helpers import evil_comparison, make_comparison, rated_comparison
 
 from onward.evaluate.report import write_report
 
@@ -103,6 +103,24 @@ def test_charts_have_names_and_headings_are_in_order(open_page, report):
     levels = page.evaluate("[...document.querySelectorAll('h1,h2,h3,h4')].map(h => Number(h.tagName[1]))")
     assert levels[0] == 1
     assert all(later - earlier <= 1 for earlier, later in pairwise(levels))
+
+
+def test_calibration_is_drawn_for_models_of_interest_beside_the_line_of_agreement(open_page, tmp_path, report):
+    watched = open_page(write_report(rated_comparison(tmp_path), tmp_path / "report.html").as_uri())
+    page = watched.page
+    assert watched.complaints == []
+    first, second, _ = watched.page.evaluate(SERIES)
+    (drawn,) = watched.painted('[data-chart="calibration"]')
+    assert {first, second} <= drawn
+    page.locator('[data-legend="calibration"] button').first.click()
+    (drawn,) = watched.painted('[data-chart="calibration"]')
+    assert first not in drawn
+    assert second in drawn
+    page.locator('section[id$="calibration"] summary').click()
+    rows = page.locator('section[id$="calibration"] tbody tr').all_inner_texts()
+    assert sum("item-mean" in row for row in rows) > 1
+    assert sum("global-mean" in row for row in rows) == 1  # one prediction for all
+    assert open_page(report.as_uri()).page.locator('[data-chart="calibration"]').count() == 0
 
 
 @pytest.mark.parametrize("width", [320, 375, 768])

@@ -167,8 +167,8 @@ def _interest(show: Show, out: Path, settings: Path) -> Comparison:
     (row,) = compared.rows
     values = {name: row.evaluation.metrics[name].value for name in ("mse", "accuracy", "precision", "recall", "f1")}
     show.text(
-        f"{row.evaluation.counts['interest_pairs']:,} test ratings, scaled to [0, 1]; liked is 0.75 or more, "
-        "which is 4 of 5 stars:"
+        f"{row.evaluation.counts['interest_pairs']:,} test ratings, scaled to [0, 1]; liked is 0.75, 4 of 5 stars, "
+        f"and more; predicted to be liked is {row.evaluation.decision or 0:.2f} and more, the best on validation:"
     )
     show.text("  " + "  ".join(f"{name} {value:.4f}" for name, value in values.items()))
     return compared

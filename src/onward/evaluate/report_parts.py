@@ -137,6 +137,15 @@ def curves(comparison: Comparison, metric: str) -> dict[str, list[dict[str, Any]
     return found
 
 
+def calibration(comparison: Comparison) -> list[list[dict[str, Any]]]:
+    """For each model the points of its calibration curve; none of a model that predicts no interest.
+
+    Empty when none does.
+    """
+    found = [[one.model_dump() for one in row.evaluation.calibration] for row in comparison.rows]
+    return found if any(found) else []
+
+
 SLICES = {
     "history_length": (
         "by length of the history",

@@ -21,6 +21,7 @@ PROTOCOLS = {
 SECTIONS = {
     "results": "Results",
     "tests": "Paired tests",
+    "calibration": "Calibration",
     "curves": "Learning curves",
     "slices": "Where each wins",
     "lists": "Lists",
@@ -28,7 +29,7 @@ SECTIONS = {
     "protocol": "Protocol",
     "reproduce": "Reproduce",
 }
-OPTIONAL = ("tests", "curves", "slices", "lists")
+OPTIONAL = ("tests", "calibration", "curves", "slices", "lists")
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ def _panel(comparison: Comparison, facts: Mapping[str, RunFacts], series: Mappin
         "best": {name: parts.best([row.evaluation.metrics.get(name) for row in rows], name) for name in metrics},
         "baseline": comparison.baseline,
         "tests": parts.tests(comparison),
+        "calibration": parts.calibration(comparison),
         "curves": main if any(curves.values()) else None,
         "slices": parts.slices(comparison),
         "lists": parts.lists(rows, comparison.metric),

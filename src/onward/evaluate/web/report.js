@@ -106,6 +106,48 @@
     });
   }
 
+  function calibration(root, panel) {
+    const box = root.querySelector('[data-chart="calibration"]');
+    if (!box) return;
+    const hidden = new Set();
+    const every = panel.calibration.flat().flatMap((point) => [point.predicted, point.observed]);
+    const [low, high] = [Math.floor(Math.min(...every) * 10) / 10, Math.ceil(Math.max(...every) * 10) / 10];
+    const draw = mount(box, () => ({
+      type: "line",
+      data: {
+        datasets: [
+          ...panel.models.map((model, number) => ({
+            label: model.label,
+            data: panel.calibration[number].map((point) => ({ x: point.predicted, y: point.observed, pairs: point.pairs })),
+            hidden: hidden.has(number),
+            borderColor: colour(model),
+            backgroundColor: colour(model),
+            borderWidth: 2,
+            borderDash: DASHES[Math.floor(number / 8) % DASHES.length],
+            pointRadius: 4,
+            clip: 10,
+          })),
+          { data: [{ x: low, y: low }, { x: high, y: high }], borderColor: css("--soft"), borderWidth: 1.5, borderDash: [6, 5], pointRadius: 0, pointHitRadius: 0 },
+        ],
+      },
+      options: options({
+        interaction: { mode: "nearest", intersect: false },
+        scales: {
+          x: axis("Predicted", { type: "linear", min: low, max: high }),
+          y: axis("Observed", { min: low, max: high }),
+        },
+        tooltip: {
+          filter: (at) => at.datasetIndex < panel.models.length,
+          callbacks: {
+            title: () => "",
+            label: (at) => `${at.dataset.label}: predicted ${decimals(at.parsed.x)}, observed ${decimals(at.parsed.y)} (${at.raw.pairs.toLocaleString("en")} pairs)`,
+          },
+        },
+      }),
+    }));
+    legend(root, "calibration", hidden, draw);
+  }
+
   function slices(root, panel) {
     root.querySelectorAll('[data-chart="slice"]').forEach((box) => {
       const slice = panel.slices[Number(box.dataset.slice)];
@@ -163,6 +205,7 @@
   document.querySelectorAll("[data-panel]").forEach((root) => {
     const panel = data.panels[Number(root.dataset.panel)];
     bars(root, panel);
+    calibration(root, panel);
     curves(root, panel);
     slices(root, panel);
     copying(root);
