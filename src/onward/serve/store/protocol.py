@@ -225,7 +225,8 @@ class EventStore(Protocol):
         ...
 
     def retain(self, days: float | None, events_a_user: int | None) -> Retained:
-        """Remove events (and impressions) older than so many days, and all but the newest so many events of a user."""
+        """Remove events received (and lists answered) more than so many days ago, and all but the newest so many
+        events of a user."""
         ...
 
     def stats(self) -> StoreStats:

@@ -19,9 +19,11 @@ Write = Callable[[Callable[[Transaction], int]], int]
 def retain(
     reader: Reader, write: Write, tombstones: Tombstones, now: int, days: float | None, a_user: int | None
 ) -> Retained:
-    """Remove what is older than so many days, and all but the newest so many events of each user.
+    """Remove what the store has had for so many days, and all but the newest so many events of each user.
 
-    Ids of removed events stay for `ID_DAYS` from when they were received. Users without an event that is left go too.
+    The age of an event counts from when it was received: an old log that is imported stays as long as what happens now,
+    and nothing stays longer than that. Ids of removed events stay for `ID_DAYS` from then. Users without an event that
+    is left go too.
     """
     events = impressions = 0
     if days is not None:
@@ -48,7 +50,7 @@ def _repeat(write: Write, remove: Callable[[Transaction], int]) -> int:
 
 
 def _remove_old(transaction: Transaction, tombstones: Tombstones, oldest: int) -> int:
-    found = transaction.read("SELECT seq FROM events WHERE time < ? ORDER BY time LIMIT ?", (oldest, PIECE))
+    found = transaction.read("SELECT seq FROM events WHERE received < ? ORDER BY received LIMIT ?", (oldest, PIECE))
     return _remove(transaction, tombstones, found)
 
 

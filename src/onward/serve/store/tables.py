@@ -72,6 +72,8 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE impressions ADD COLUMN sample {real} NOT NULL DEFAULT 1.0",
         "CREATE TABLE copies (path TEXT PRIMARY KEY, kind TEXT NOT NULL, time {int} NOT NULL) {keyed}",
     ),
+    # 3: retention goes by when the store got an event
+    ("CREATE INDEX events_received ON events(received)",),
 )
 """Statements that lead from version i to i + 1."""
 VERSION = len(STEPS)
