@@ -16,7 +16,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -64,6 +64,7 @@ class Event:
         request_id: of the list that led to it.
         group: events of one group happened together.
         id: made up where it isn't given; an event with the same id counts once.
+        features: name -> value, what else is known of it.
     """
 
     user: str
@@ -74,6 +75,7 @@ class Event:
     request_id: str | None = None
     group: str | None = None
     id: str | None = None
+    features: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -173,9 +175,10 @@ class Client:
         value: float | None = None,
         request_id: str | None = None,
         id: str | None = None,
+        features: Mapping[str, Any] | None = None,
     ) -> Outcome:
         """Store one event; returns when it is durable. Arguments as in `Event`."""
-        event = Event(user, item, time, action, value, request_id, id=id)
+        event = Event(user, item, time, action, value, request_id, id=id, features=features or {})
         return self.add_events([event])[0]
 
     def add_events(self, events: Iterable[Event]) -> list[Outcome]:
@@ -197,16 +200,18 @@ class Client:
         at: When = None,
         rules: Mapping[str, Any] | None = None,
         reasons: bool = False,
+        context: Mapping[str, Any] | None = None,
     ) -> RankedList:
         """The best items for a user, an anonymous session or a history: one of the three.
 
         Args:
             history: oldest first: item ids, or mappings with `item` and what else a stored event has: `time`, `action`,
-                `value`, `group`.
+                `value`, `group`, `features`.
             k: length of the list.
             at: as of when; now by default.
             rules: further rules, such as `{"where": "price < 20", "deny": ["boots-42"]}`.
             reasons: whether to say which events moved each item's score most.
+            context: feature -> value of the user and of the event to come, for a model that reads them.
         """
         given = {"user": user, "session": session, "history": None if history is None else list(history)}
         body: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
@@ -215,16 +220,26 @@ class Client:
             body["at"] = _time(at)
         if rules is not None:
             body["rules"] = dict(rules)
+        if context is not None:
+            body["context"] = dict(context)
         return _list(self._send("POST", "/v1/recommendations", body))
 
-    def recommend_many(self, users: Sequence[str], *, k: int = 10, at: Sequence[When] = ()) -> list[RankedList]:
-        """A list for each of several users, in order; `at` is as of when, one for each, or for all of them now."""
-        requests = [{"user": user, "k": k} for user in users]
-        if at:
-            requests = [
-                request if when is None else {**request, "at": _time(when)}
-                for request, when in zip(requests, at, strict=True)
-            ]
+    def recommend_many(
+        self,
+        users: Sequence[str],
+        *,
+        k: int = 10,
+        at: Sequence[When] = (),
+        contexts: Sequence[Mapping[str, Any]] = (),
+    ) -> list[RankedList]:
+        """A list for each of several users, in order; `at` is as of when and `contexts` what is known of them, one for
+        each, or none for all of them."""
+        requests: list[dict[str, Any]] = [{"user": user, "k": k} for user in users]
+        for request, when in zip(requests, at, strict=bool(at)):
+            if when is not None:
+                request["at"] = _time(when)
+        for request, known in zip(requests, contexts, strict=bool(contexts)):
+            request["context"] = dict(known)
         body = {"requests": requests}
         return [_list(one) for one in self._send("POST", "/v1/recommendations", body)["results"]]
 
@@ -310,6 +325,7 @@ def _event(event: Event) -> dict[str, Any]:
         "value": event.value,
         "request_id": event.request_id,
         "group": event.group,
+        "features": dict(event.features) or None,
     }
     return {name: value for name, value in body.items() if value is not None}
 

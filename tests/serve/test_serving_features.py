@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from server_helpers import Server
 
+from onward.client import Client
 from onward.data.dataset import Dataset
 from onward.data.prepare import prepare
 from onward.recommend import recommend
 from onward.serve.lists.engine import Engine, HistoryItem, Request
 from onward.serve.models.folder import load_model
+from onward.serve.replay.run import replay
 from onward.serve.settings import ServeConfig
+from onward.serve.store.importing import DatasetEvents, import_events
 from onward.serve.store.protocol import EventStore, ItemRecord, open_store
 from onward.train.run import train
 
 COLORS = 4
 ITEMS = 24
+START = 1_600_000_000
 
 
 @pytest.fixture(scope="module")
@@ -111,3 +117,77 @@ def test_the_server_answers_as_offline(dataset: Dataset, tmp_path: Path, store: 
     np.testing.assert_allclose([one.score for one in answer.items], [one.score for one in offline.items], rtol=1e-4)
     other = engine.recommend([Request(history=tuple(HistoryItem(item) for item in items), k=5)])[0]
     assert [one.score for one in other.items] != [one.score for one in answer.items]
+
+
+@pytest.fixture(scope="module")
+def eventful(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Path]:
+    """A log whose events have features of every kind, one of them known at the request; and a run that reads all."""
+    folder, random = tmp_path_factory.mktemp("eventful"), np.random.default_rng(3)
+    size, users = 600, 60
+    user = np.arange(size) % users
+    log = pl.DataFrame(
+        {
+            "user": [f"u{n}" for n in user],
+            "item": [f"i{n}" for n in random.integers(0, ITEMS, size)],
+            "time": START + 3600 * np.arange(size),
+            "action": random.choice(["view", "buy"], size),
+            "device": [None if n % 7 == 0 else f"d{n % 3}" for n in range(size)],
+            "discount": [None if n % 5 == 0 else float(n % 11) / 7 for n in range(size)],
+            "tags": [[f"t{n % 4}", f"t{n % 6}"] for n in range(size)],
+            "due": [START + 7200 * n if n % 4 else None for n in range(size)],
+            "vec": [[float(n % 3), 0.1 * n, 1.0] for n in range(size)],
+        }
+    ).with_columns(pl.from_epoch("due", time_unit="s"))
+    towns = pl.DataFrame({"user": [f"u{n}" for n in range(users)], "town": [f"t{n % COLORS}" for n in range(users)]})
+    (folder / "features.toml").write_text(
+        '[events.vec]\nkind = "vector"\n[events.tags]\nkind = "categories"\n[events.device]\nknown_at_request = true\n'
+    )
+    data = prepare(log, folder / "data", users=towns, features=folder / "features.toml")
+    settings = ["train.epochs=2", "model.width=16", "model.features=all", "model.max_length=20"]
+    return data, train(data, "gru", folder / "run", protocol="time", settings=settings, progress=False).folder
+
+
+def test_stored_and_typed_events_bring_their_features(eventful: tuple[Dataset, Path], store: EventStore) -> None:
+    dataset, run = eventful
+    assert import_events(store, dataset).refused == {}
+    engine = _engine(run, store)
+    make, histories = DatasetEvents(dataset), dataset.histories
+    answers = []
+    for row in (0, 7, 31):
+        positions = np.arange(histories.start[row], histories.end[row])
+        events = make(positions, np.full(len(positions), row))
+        typed = tuple(HistoryItem(e.item, e.time, e.action, e.value, e.group, e.features) for e in events)
+        context = {"town": dataset.users["town"][row], "device": "d1"}
+        asked = [Request(user=events[0].user, context=context), Request(history=typed, context=context)]
+        bare = tuple(replace(one, features={}) for one in typed)
+        stored, given, without = engine.recommend([*asked, Request(history=bare, context=context)])
+        assert [(one.item, one.score) for one in given.items] == [(one.item, one.score) for one in stored.items]
+        assert [one.score for one in without.items] != [one.score for one in stored.items]
+        answers.append(stored)
+    assert [answer.unknown_values for answer in answers] == [0, 0, 0]
+    odd = (HistoryItem("i1", features={"device": "fridge", "tags": ["t1", "never"], "due": "soon", "vec": [1.0]}),)
+    (answer,) = engine.recommend([Request(history=odd, context={"device": "fridge"})])
+    assert answer.unknown_values == 3
+
+
+def test_a_replay_of_features_agrees(eventful: tuple[Dataset, Path], tmp_path: Path) -> None:
+    dataset, run = eventful
+    with Server(tmp_path, run) as server, Client(server.url) as client:
+        done = replay(run, dataset.path, client)
+        assert done.agrees, done.differences
+        assert done.requests == done.same == done.histories_same > 30
+        sent = client.add_event("new", "i1", features={"device": "fridge", "due": "2026-11-25T18:04:00Z"})
+        assert sent.status == "stored"
+        assert client.history("new")[0]["features"] == {"device": "fridge", "due": "2026-11-25T18:04:00Z"}
+        counted = "onward_unknown_values_total"
+        with server.client() as http:
+            before = metric(http.get("/metrics").text, counted)
+            client.recommend("new")
+            assert metric(http.get("/metrics").text, counted) == before + 1
+            refused = http.post("/v1/events", json={"user": "x", "item": "i1", "features": {"a": "x" * 70_000}})
+            assert refused.json()["results"][0]["status"] == "rejected"
+
+
+def metric(text: str, name: str) -> float:
+    """A metric without labels."""
+    return next(float(line.split()[1]) for line in text.splitlines() if line.startswith(f"{name} "))

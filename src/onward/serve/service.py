@@ -139,7 +139,7 @@ class Service:
         """A user's newest events, oldest first."""
         stored = self.store.history(user, limit)
         ids, actions = self._item_ids(int(stored.items.max(initial=0))), self.store.action_names()
-        groups = self.store.groups(stored.seqs)
+        groups, features = self.store.groups(stored.seqs), self.store.event_features(stored.seqs)
         rows = zip(
             stored.items.tolist(),
             stored.times.tolist(),
@@ -155,6 +155,7 @@ class Service:
                 action=actions[action] or None,
                 value=None if math.isnan(value) else value,
                 group=groups.get(seq),
+                features=features.get(seq, {}),
             )
             for item, when, action, value, seq in rows
         ]

@@ -125,7 +125,7 @@ def _request(service: Service, body: RecommendationIn, where: str) -> Request:
 
 
 def _typed(event: HistoryItemIn) -> HistoryItem:
-    return HistoryItem(event.item, microseconds(event.time), event.action, event.value, event.group)
+    return HistoryItem(event.item, microseconds(event.time), event.action, event.value, event.group, event.features)
 
 
 def _list(made: Recommended) -> dict[str, Any]:
@@ -180,6 +180,7 @@ def _event(body: EventIn, where: str) -> Event:
         body.value,
         body.request_id,
         body.group,
+        body.features,
     )
 
 

@@ -39,6 +39,7 @@ COUNTERS = (
     *(f"events:{outcome}" for outcome in OUTCOMES),
     *(f"lists:{fallback}" for fallback in FALLBACKS),
     "unknown_items",
+    "unknown_values",
     "connections_refused",
     "connections_slow",
 )
@@ -101,6 +102,8 @@ class Metrics:
         self.count(f"lists:{answer.fallback or 'none'}")
         if answer.unknown_items:
             self.count("unknown_items", answer.unknown_items)
+        if answer.unknown_values:
+            self.count("unknown_values", answer.unknown_values)
 
     def events(self, events: Sequence[Event], outcomes: Sequence[Outcome], seconds: float) -> None:
         """Count events, how long they took to become durable, and how old they were then."""
@@ -177,10 +180,14 @@ class _Collector:
             lists.add_metric([fallback], value(f"lists:{fallback}"))
         unknown = CounterMetricFamily("onward_unknown_items", "Events of histories that the model didn't know.")
         unknown.add_metric([], value("unknown_items"))
+        values = CounterMetricFamily(
+            "onward_unknown_values", "Features of events and requests with a value that training didn't have."
+        )
+        values.add_metric([], value("unknown_values"))
         refused = CounterMetricFamily("onward_connections_closed", "Connections closed by limits.", labels=["reason"])
         refused.add_metric(["refused"], value("connections_refused"))
         refused.add_metric(["slow"], value("connections_slow"))
-        return [requests, events, lists, unknown, refused]
+        return [requests, events, lists, unknown, values, refused]
 
     def _gauges(self) -> list[GaugeMetricFamily]:
         queue = GaugeMetricFamily("onward_queue", "Requests that wait, over all workers.")

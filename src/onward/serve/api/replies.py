@@ -141,6 +141,8 @@ class HistoryEvent(Wire):
     """Rating, quantity, seconds..."""
     group: str | None = None
     """Its basket."""
+    features: dict[str, JsonValue] = {}
+    """What else is known of it."""
 
 
 class HistoryOut(Wire):

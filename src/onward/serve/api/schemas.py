@@ -20,7 +20,7 @@ LAST_INSTANT = 253_402_300_799_999_999
 MAX_HISTORY = 1_000
 """Events of a history that comes with a request, at most."""
 MAX_FEATURES = 100
-"""Features of an item, at most."""
+"""Features of an item, an event or a request, at most."""
 
 
 def _iso(value: object) -> object:
@@ -68,7 +68,10 @@ class EventIn(Wire):
     model_config = ConfigDict(
         json_schema_extra={
             **_one_of("user", "session"),
-            "examples": [{"id": "e-1042", "user": "42", "item": "boots-42", "action": "view"}],
+            "examples": [
+                {"id": "e-1042", "user": "42", "item": "boots-42", "action": "view"},
+                {"user": "42", "item": "boots-42", "action": "buy", "features": {"device": "phone", "discount": 0.2}},
+            ],
         }
     )
 
@@ -90,6 +93,8 @@ class EventIn(Wire):
     """Of the list that led to it."""
     group: Id | None = None
     """Events of one group happened together: a basket."""
+    features: dict[Id, JsonValue] = Field({}, max_length=MAX_FEATURES)
+    """Feature -> value: what else is known of it, for models that read it. Times are microseconds UTC, or ISO 8601."""
 
 
 class EventsIn(Wire):
@@ -112,6 +117,8 @@ class HistoryItemIn(Wire):
     """Rating, quantity, seconds..."""
     group: Id | None = None
     """Events of one group happened together: a basket."""
+    features: dict[Id, JsonValue] = Field({}, max_length=MAX_FEATURES)
+    """Feature -> value: what else is known of it, for models that read it."""
 
 
 class RecommendationIn(Wire):

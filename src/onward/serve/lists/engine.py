@@ -133,7 +133,7 @@ class Engine:
         plans = [book.plan(request.rules) for request in requests]
         given = self._reader.read(requests, book.catalog)
         seen = [self._seen(*one) for one in zip(requests, given, plans, strict=True)]
-        histories, unknown = self._reader.histories(given)
+        histories, unknown, unread = self._reader.histories(given)
         read = perf_counter()
         known = now.scorer.known(histories)
         candidates = self._candidates(now, histories, known, plans, seen)
@@ -154,10 +154,11 @@ class Engine:
                 fallback=one.fallback,
                 history_events=events,
                 unknown_items=left_out,
+                unknown_values=values,
                 stages=dict(stages),
             )
-            for n, (one, events, left_out) in enumerate(
-                zip(chosen, histories.lengths.tolist(), unknown.tolist(), strict=True)
+            for n, (one, events, left_out, values) in enumerate(
+                zip(chosen, histories.lengths.tolist(), unknown.tolist(), unread.tolist(), strict=True)
             )
         ]
 

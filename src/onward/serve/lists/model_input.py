@@ -43,6 +43,8 @@ class Given:
         groups: (n,) int64 number of each event's group, ascending; empty where the model knows no groups.
         actions: (n,) int64 keys of `names`; 0 where an event has none.
         names: actions by key; of stored events perhaps not all of them yet.
+        seqs: (n,) int64 of stored events.
+        features: place in the typed history, which `seqs` holds then -> features; None of stored events.
         whole: whether these are all events of the user.
         at: microseconds UTC, as of when.
         context: feature -> value of the request: of its user, and of the event to come.
@@ -55,6 +57,8 @@ class Given:
     groups: Ints
     actions: Ints
     names: Sequence[str]
+    seqs: Ints
+    features: Mapping[int, Mapping[str, JsonValue]] | None
     whole: bool
     at: int
     context: Mapping[str, JsonValue]
@@ -123,7 +127,11 @@ class HistoryReader:
         if not whole and limit < self._most and np.count_nonzero(self._readable(found.items)) < self._limit:
             limit = min(self._most, DEEPER * limit)
             return self._stored(request, self._store.history(request.user or "", limit, request.at), limit, now)
-        return _given(request, found, found.times, groups, self._names, whole, now)
+        at = now if request.at is None else request.at
+        return Given(
+            found.items.astype(np.int32), found.times, found.values, groups, found.actions, self._names, found.seqs,
+            None, whole, at, request.context,
+        )  # fmt: skip
 
     def _typed(self, request: Request, catalog: LiveCatalog, now: int) -> Given:
         """The history that comes with a request, as if its events had been stored in this order. Times count where
@@ -144,7 +152,12 @@ class HistoryReader:
         typed = _select(typed, np.argsort(typed.times, kind="stable"))
         baskets = {place: one.group for place, one in enumerate(history) if one.group is not None}
         typed, groups = self._arranged(typed, baskets if self._baskets else {})
-        return _given(request, typed, typed.times if timed else _NO_INTS, groups, names, True, now)
+        features = {place: one.features for place, one in enumerate(history)}
+        times, at = typed.times if timed else _NO_INTS, now if request.at is None else request.at
+        return Given(
+            typed.items.astype(np.int32), times, typed.values, groups, typed.actions, names, typed.seqs,
+            features, True, at, request.context,
+        )  # fmt: skip
 
     def _arranged(self, events: StoredHistory, baskets: Mapping[int, str]) -> tuple[StoredHistory, Ints]:
         """A history as preparation makes it: the events of a basket together, without duplicates where it kept none.
@@ -199,33 +212,28 @@ class HistoryReader:
         self._know_actions([given])
         return [key for key, name in enumerate(given.names) if key and name in actions]
 
-    def histories(self, given: Sequence[Given]) -> tuple[Histories, Ints]:
-        """What the model is asked, and (B,) int64 events left out because the model has no such item."""
+    def histories(self, given: Sequence[Given]) -> tuple[Histories, Ints, Ints]:
+        """What the model is asked, (B,) int64 events left out because the model has no such item, and (B,) int64 values
+        of features that training didn't have."""
         items = given[0].items if len(given) == 1 else np.concatenate([one.items for one in given])
         ends = np.cumsum([len(one.items) for one in given], dtype=np.int64)
         starts = np.zeros_like(ends)
         starts[1:] = ends[:-1]
+        lengths = ends - starts
         columns: dict[str, NDArray[np.generic]] = {"item": items, **self._columns(given)}
+        read, unread = self._features_of(given, lengths)
+        about, unread_about = self._features.of_requests([one.context for one in given])
+        columns |= read
         at = np.array([one.at for one in given], dtype=np.int64) if self._timed and self._told else None
-        known = self._readable(items)
-        if known.all():
-            return self._made(columns, starts, ends, at, given), np.zeros(len(given), dtype=np.int64)
-        before = np.concatenate([[0], np.cumsum(known)])
-        columns = {name: column[known] for name, column in columns.items()}
-        unknown = (ends - starts) - (before[ends] - before[starts])
-        return self._made(columns, before[starts], before[ends], at, given), unknown
-
-    def _made(
-        self,
-        columns: dict[str, NDArray[np.generic]],
-        starts: Ints,
-        ends: Ints,
-        at: Ints | None,
-        given: Sequence[Given],
-    ) -> Histories:
-        about = self._features.of_requests([one.context for one in given])
-        friends = self._with_friends(columns, given) if self._friends.active else None
-        return Histories(columns, starts, ends, self._n_items, at, self._features.inputs, (), about, {}, friends)
+        known, unknown = self._readable(items), np.zeros(len(given), dtype=np.int64)
+        if not known.all():
+            before = np.concatenate([[0], np.cumsum(known)])
+            columns = {name: column[known] for name, column in columns.items()}
+            unknown = lengths - (before[ends] - before[starts])
+            starts, ends = before[starts], before[ends]
+        friends, inputs = self._with_friends(columns, given) if self._friends.active else None, self._features.inputs
+        made = Histories(columns, starts, ends, self._n_items, at, inputs, (), about, {}, friends)
+        return made, unknown, unread + unread_about
 
     def _with_friends(self, columns: dict[str, NDArray[np.generic]], given: Sequence[Given]) -> Friends | None:
         """Where the events of friends lie; they are put behind the columns, which are nobody's own history there."""
@@ -248,28 +256,37 @@ class HistoryReader:
         return friends
 
     def _columns(self, given: Sequence[Given]) -> dict[str, NDArray[np.generic]]:
-        """The columns beside the items that this model reads."""
+        """The columns beside the items that this model reads, features aside."""
         columns: dict[str, NDArray[np.generic]] = {}
         if self._timed:
             columns["time"] = np.concatenate([_times(one) for one in given])
-        if self._features.inputs:
-            if "action" in self._features.inputs:
-                self._know_actions(given)
-            read = [self._features.of_events(one.actions, one.names, one.values) for one in given]
-            columns |= {name: np.concatenate([one[name] for one in read]) for name in self._features.inputs}
         if self._valued:
             columns["value"] = np.concatenate([one.values for one in given])
         if self._grouped:
             columns["group"] = np.concatenate([one.groups for one in given]).astype(np.int32)
         return columns
 
+    def _features_of(self, given: Sequence[Given], lengths: Ints) -> tuple[dict[str, NDArray[np.generic]], Ints]:
+        """What the model reads of the events beside their items, and (B,) int64 values that training didn't have."""
+        if not self._features.inputs:
+            return {}, np.zeros(len(given), dtype=np.int64)
+        actions: list[str | None] = []
+        if self._features.action is not None:
+            self._know_actions(given)
+            actions = [_name(one.names, action) for one in given for action in one.actions.tolist()]
+        features: list[Mapping[str, JsonValue]] = []
+        if self._features.named:
+            stored = [one.seqs for one in given if one.features is None]
+            found = self._store.event_features(np.concatenate(stored)) if stored else {}
+            for one in given:
+                known: Mapping[int, Mapping[str, JsonValue]] = found if one.features is None else one.features
+                features += [known.get(seq, {}) for seq in one.seqs.tolist()]
+        return self._features.of_events(actions, np.concatenate([one.values for one in given]), features, lengths)
 
-def _given(
-    request: Request, events: StoredHistory, times: Ints, groups: Ints, names: Sequence[str], whole: bool, now: int
-) -> Given:
-    items = events.items.astype(np.int32)
-    at = now if request.at is None else request.at
-    return Given(items, times, events.values, groups, events.actions, names, whole, at, request.context)
+
+def _name(names: Sequence[str], action: int) -> str | None:
+    """The action of a key; None for no action, and for one that came just now."""
+    return names[action] or None if action < len(names) else None
 
 
 def _select(events: StoredHistory, places: Ints) -> StoredHistory:

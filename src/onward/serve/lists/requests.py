@@ -56,6 +56,7 @@ class HistoryItem:
         action: view, cart, buy...
         value: rating, quantity, seconds...
         group: its basket.
+        features: name -> value, what else is known of it.
     """
 
     item: str
@@ -63,6 +64,7 @@ class HistoryItem:
     action: str | None = None
     value: float | None = None
     group: str | None = None
+    features: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,7 @@ class Answer:
             `popular`, popularity in training; None where the model filled it alone.
         history_events: events that the model was given.
         unknown_items: events of the history left out because the model knows no such item.
+        unknown_values: features of the events and of the request with a value that training didn't have.
         stages: stage -> seconds, of the whole batch that this answer was made in: `queue`, `history`, `model`, `rank`,
             and `reasons` where they were asked for.
     """
@@ -148,4 +151,5 @@ class Answer:
     fallback: FallbackKind | None
     history_events: int
     unknown_items: int
+    unknown_values: int
     stages: dict[str, float]

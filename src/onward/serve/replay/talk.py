@@ -13,6 +13,7 @@ from onward.data.dataset import Dataset
 from onward.data.sequences import Histories, Ints
 from onward.data.split import Part
 from onward.errors import ConfigError
+from onward.serve.replay.context import Contexts
 from onward.serve.store.importing import DatasetEvents
 
 LISTS_TOGETHER = 50
@@ -128,6 +129,7 @@ class _Talk:
     def __init__(self, client: Client, data: Dataset, plan: Plan, timeline: Timeline) -> None:
         self._client, self._plan, self._timeline = client, plan, timeline
         self._users, self._make, self._timed = data.users["user"].to_list(), DatasetEvents(data), data.histories.time
+        self._contexts = Contexts(data, plan.part, self._make)
         self._events: list[int] = []
         self._asks: list[int] = []
         self._asking: set[int] = set()
@@ -170,21 +172,26 @@ class _Talk:
             part, at = self._plan.part, self._plan.at
             users = [self._users[user] for user in part.user[self._asks].tolist()]
             when = () if at is None else at[self._asks].tolist()
-            self.said.lists += self._client.recommend_many(users, k=self._plan.k, at=when)
+            known = self._contexts(np.array(self._asks)) if self._contexts else ()
+            self.said.lists += self._client.recommend_many(users, k=self._plan.k, at=when, contexts=known)
             self.said.same_history += [self._came_back(row, user) for row, user in zip(self._asks, users, strict=True)]
         self._events, self._asks, self._asking = [], [], set()
 
     def _made(self, positions: Ints) -> list[Event]:
         stored = self._make(positions, self._timeline.owner[positions])
-        return [Event(one.user, one.item, one.time, one.action, one.value, None, one.group, one.id) for one in stored]
+        return [
+            Event(one.user, one.item, one.time, one.action, one.value, None, one.group, one.id, one.features)
+            for one in stored
+        ]
 
     def _came_back(self, row: int, user: str) -> bool:
         """Whether the server gives back all that was sent of a user before a request, bit for bit."""
         part = self._plan.part
         positions = np.arange(int(part.history_start[row]), int(part.target_start[row]))[-HISTORY:]
-        sent = [(one.item, one.time, one.action, one.value, one.group) for one in self._made(positions)]
+        sent = [(one.item, one.time, one.action, one.value, one.group, one.features) for one in self._made(positions)]
         got = self._client.history(user, limit=max(1, len(positions)))
         timed = self._timed is not None
         return sent == [
-            (one["item"], one["time"] if timed else None, one["action"], one["value"], one["group"]) for one in got
+            (one["item"], one["time"] if timed else None, one["action"], one["value"], one["group"], one["features"])
+            for one in got
         ]

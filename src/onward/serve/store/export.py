@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -14,7 +14,7 @@ from onward.files import atomic_folder
 from onward.serve.store.database import Reader, Row, counter, pack
 from onward.serve.store.histories import read_since
 from onward.serve.store.run_items import read_items
-from onward.serve.store.values import ItemRecord
+from onward.serve.store.values import ItemRecord, StoredEvent
 
 Kind = pl.DataType | type[pl.DataType]
 Schema = dict[str, Kind]
@@ -50,7 +50,8 @@ def export(reader: Reader, folder: Path) -> dict[str, int]:
     """Write events.parquet, items.parquet and impressions.parquet into a new folder; returns the rows of each.
 
     Columns that `onward prepare` wants whole are: an event without an action has the action "event" where others have
-    one, and one without a group is a group of its own. Columns that no event fills are left out.
+    one, and one without a group is a group of its own. Columns that no event fills are left out. Each feature of events
+    is a column; one that has the name of another column is `feature NAME`.
 
     An impression carries its items in the order of positions, their propensities where the policy was randomised, the
     share of the lists that was logged, the items reported as shown (null without a report) and the items clicked.
@@ -83,7 +84,9 @@ def _write(file: Path, schema: Schema, pieces: Iterable[list[Row]]) -> int:
 
 
 def _write_events(reader: Reader, file: Path) -> int:
-    rows = _write(file, _EVENTS, _event_rows(reader))
+    kinds = _event_kinds(reader)
+    schema = {**_EVENTS, **{_column(name): kind for name, kind in kinds.items()}}
+    rows = _write(file, schema, _event_rows(reader, kinds))
     frame = pl.scan_parquet(file)
     filled = frame.select(pl.col("action", "value", "group").is_not_null().any()).collect().row(0, named=True)
     whole = frame.drop(name for name, found in filled.items() if not found).with_columns(
@@ -95,17 +98,43 @@ def _write_events(reader: Reader, file: Path) -> int:
     return rows
 
 
-def _event_rows(reader: Reader) -> Iterator[list[Row]]:
-    last, cursor = counter(reader, "seq"), 0
+def _event_rows(reader: Reader, kinds: Mapping[str, Kind]) -> Iterator[list[Row]]:
+    for events in _pieces(reader, counter(reader, "seq")):
+        yield [
+            (e.user, e.item, e.time, e.action, e.value, e.group, e.id, e.request_id, e.received, e.seq,
+             *(_value(e.features.get(name), kind) for name, kind in kinds.items()))
+            for e in events
+        ]  # fmt: skip
+
+
+def _pieces(reader: Reader, last: int) -> Iterator[list[StoredEvent]]:
+    """Events up to a seq."""
+    cursor = 0
     while cursor < last:
         events, cursor = read_since(reader, cursor, PIECE)
         if not events:
             return
-        yield [
-            (e.user, e.item, e.time, e.action, e.value, e.group, e.id, e.request_id, e.received, e.seq)
-            for e in events
-            if e.seq <= last
-        ]
+        yield [event for event in events if event.seq <= last]
+
+
+def _event_kinds(reader: Reader) -> dict[str, Kind]:
+    """Column of each feature that an event has, by name."""
+    found: dict[str, Kind] = {}
+    for events in _pieces(reader, counter(reader, "seq")):
+        values: dict[str, list[JsonValue]] = {}
+        for event in events:
+            for name, value in event.features.items():
+                if value is not None:
+                    values.setdefault(name, []).append(value)
+        for name, some in values.items():
+            kind = _kind(some)
+            found[name] = kind if found.get(name, kind) == kind else pl.String
+    return dict(sorted(found.items()))
+
+
+def _column(feature: str) -> str:
+    """A feature of an event as a column beside those that every event has."""
+    return f"feature {feature}" if feature in _EVENTS else feature
 
 
 def _impression_rows(reader: Reader) -> Iterator[list[Row]]:
@@ -147,7 +176,7 @@ def _items(reader: Reader) -> tuple[Schema, list[list[Row]]]:
 
 
 def _kind(values: Sequence[JsonValue]) -> Kind:
-    """Column of a feature: numbers, truths, lists of texts, and text for everything else."""
+    """Column of a feature: numbers, truths, lists of texts or of numbers, and text for everything else."""
     present = [value for value in values if value is not None]
     if all(isinstance(value, bool) for value in present):
         return pl.Boolean
@@ -155,10 +184,14 @@ def _kind(values: Sequence[JsonValue]) -> Kind:
         return pl.Float64
     if all(isinstance(value, list) and all(isinstance(one, str) for one in value) for value in present):
         return pl.List(pl.String)
+    if all(isinstance(value, list) and all(isinstance(one, int | float) for one in value) for value in present):
+        return pl.List(pl.Float64)
     return pl.String
 
 
 def _value(value: JsonValue, kind: Kind) -> object:
+    if kind == pl.List(pl.Float64) and isinstance(value, list):
+        return [float(one) for one in value if isinstance(one, int | float)]
     if value is None or kind != pl.String or isinstance(value, str):
         return value
     return json.dumps(value, ensure_ascii=False)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
+from pydantic import JsonValue
 
 from onward.data.sequences import Ints
 from onward.serve.store.database import Reader, pack
@@ -22,7 +24,7 @@ SELECT coalesce({packed}, '') || ';' || coalesce({values}, '') FROM (
 _ONE = _NEWEST % "?"
 _SEVERAL = f"SELECT given.value, ({_NEWEST % 'given.value'}) FROM {{texts}}"
 _EVENTS = """
-SELECT e.seq, e.id, u.id, i.id, e.time, e.received, a.id, e.value, e.request_id, e.group_id
+SELECT e.seq, e.id, u.id, i.id, e.time, e.received, a.id, e.value, e.request_id, e.group_id, e.features
 FROM events e JOIN users u ON u.user_key = e.user_key JOIN items i ON i.item_key = e.item_key
 LEFT JOIN actions a ON a.action_key = e.action_key
 WHERE e.seq > ? ORDER BY e.seq LIMIT ?"""
@@ -85,6 +87,17 @@ def read_groups(reader: Reader, seqs: Ints) -> dict[int, str]:
     return dict(found)
 
 
+def read_features(reader: Reader, seqs: Ints) -> dict[int, dict[str, JsonValue]]:
+    """Seq -> features of the event, for the events that have some."""
+    found = reader.read(
+        "SELECT seq, features FROM events WHERE features IS NOT NULL "
+        "AND seq IN (SELECT CAST(given.value AS {int}) FROM {texts})",
+        (pack(map(str, seqs.tolist())),),
+    )
+    values = json.loads(f"[{','.join(text for _, text in found)}]")
+    return dict(zip((seq for seq, _ in found), values, strict=True))
+
+
 def read_popular(reader: Reader, since: int, limit: int) -> list[tuple[int, int]]:
     """(item key, events at or after a time), most first."""
     found = reader.read(
@@ -97,5 +110,6 @@ def read_popular(reader: Reader, since: int, limit: int) -> list[tuple[int, int]
 
 def read_since(reader: Reader, cursor: int, limit: int) -> tuple[list[StoredEvent], int]:
     """Events with a seq above the cursor, ascending, and the next cursor."""
-    events = [StoredEvent(*row) for row in reader.read(_EVENTS, (cursor, limit))]
+    rows = reader.read(_EVENTS, (cursor, limit))
+    events = [StoredEvent(*(*row[:-1], {} if row[-1] is None else json.loads(row[-1]))) for row in rows]
     return events, events[-1].seq if events else cursor

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from pydantic import JsonValue
 
-from onward.data.dataset import Dataset
+from onward.data.dataset import CODED, FEATURE, MISSING_TIME, Dataset
 from onward.serve.store.protocol import EventStore
 from onward.serve.store.values import Event, Outcome
 
@@ -71,6 +73,10 @@ class DatasetEvents:
         self._users = dataset.users["user"].to_list()
         self._items = dataset.catalog.ids
         self._actions = dataset.manifest.actions
+        self._features = [
+            (name, FEATURE + name, kind, dataset.event_values(name).to_list() if kind in CODED else [])
+            for name, kind in dataset.manifest.event_features.items()
+        ]
 
     def __call__(self, rows: np.ndarray, users: np.ndarray) -> list[Event]:
         """Events of some places of the arrays; `users` are the rows of their users."""
@@ -86,6 +92,7 @@ class DatasetEvents:
             taken.get("group", absent),
             strict=True,
         )
+        features = self._features_of(taken, len(rows))
         return [
             Event(
                 f"{self._prefix}-{row}",
@@ -95,9 +102,21 @@ class DatasetEvents:
                 action=None if action is None else self._actions[action],
                 value=None if value is None or value != value else value,
                 group=None if group is None else f"{self._prefix}-{group}",
+                features=known,
             )
-            for row, user, item, time, action, value, group in events
+            for (row, user, item, time, action, value, group), known in zip(events, features, strict=True)
         ]
+
+    def _features_of(self, taken: Mapping[str, list[Any]], size: int) -> list[dict[str, JsonValue]]:
+        """What else is known of each event; times are microseconds."""
+        found: list[dict[str, JsonValue]] = [{} for _ in range(size)]
+        for name, column, kind, values in self._features:
+            for known, given in zip(found, taken[column], strict=True):
+                if kind in CODED and given:
+                    known[name] = values[given - 1]
+                elif kind not in CODED and given == given and given != MISSING_TIME:  # a missing number is NaN
+                    known[name] = given
+        return found
 
 
 def _reason(outcome: Outcome) -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+from pydantic import JsonValue
 
 from onward.serve.store.attribution import attribute
 from onward.serve.store.database import Reader, Row, Transaction, advance, pack
 from onward.serve.store.tombstones import Tombstones
-from onward.serve.store.values import FUTURE_LIMIT, MAX_ID_BYTES, Event, Outcome
+from onward.serve.store.values import FUTURE_LIMIT, MAX_FEATURES_BYTES, MAX_ID_BYTES, Event, Outcome
 
 _EARLIEST = -(2**61)
 _CACHED_KEYS = 200_000
@@ -122,7 +125,7 @@ class Ingest:
             action = 0 if event.action is None else actions[event.action]
             rows.append(
                 (seq, event.id, users[event.user], items[event.item], one.time, action, event.value,
-                 event.request_id, event.group, one.body)
+                 event.request_id, event.group, one.body, _packed(event.features))
             )  # fmt: skip
             outcomes[one.place] = Outcome(event.id, "stored", seq)
         transaction.run(_INSERT, (now, pack(rows)))
@@ -156,11 +159,12 @@ class Ingest:
 
 
 _INSERT = """
-INSERT INTO events(seq, id, user_key, item_key, time, received, action_key, value, request_id, group_id, body)
+INSERT INTO events(
+    seq, id, user_key, item_key, time, received, action_key, value, request_id, group_id, body, features)
 SELECT CAST(given.value ->> 0 AS {int}), given.value ->> 1, CAST(given.value ->> 2 AS {int}),
     CAST(given.value ->> 3 AS {int}), CAST(given.value ->> 4 AS {int}), CAST(? AS {int}),
     CAST(given.value ->> 5 AS {int}), CAST(given.value ->> 6 AS {real}), given.value ->> 7, given.value ->> 8,
-    CAST(given.value ->> 9 AS {int})
+    CAST(given.value ->> 9 AS {int}), given.value ->> 10
 FROM {rows}"""
 
 
@@ -192,7 +196,32 @@ def problem(event: Event, now: int) -> str | None:
         return f"time is {ahead} seconds ahead of the server's clock, and at most {FUTURE_LIMIT // 1_000_000} are taken"
     if event.time is not None and event.time < _EARLIEST:
         return f"time {event.time} is too long ago: times are microseconds since 1970, UTC"
-    return None
+    return _features_problem(event.features) if event.features else None
+
+
+def _features_problem(features: Mapping[str, JsonValue]) -> str | None:
+    for name in features:
+        wrong = text_problem(name, needed=True)
+        if wrong:
+            return f"the name of a feature {wrong}"
+    try:
+        size = len((_packed(features) or "").encode())
+    except UnicodeEncodeError:
+        return "features are not valid Unicode (a lone surrogate)"
+    except (TypeError, ValueError, RecursionError) as error:
+        return f"features can't be stored: {error}"
+    return (
+        None
+        if size <= MAX_FEATURES_BYTES
+        else f"features have {size} bytes, and at most {MAX_FEATURES_BYTES} are taken"
+    )
+
+
+def _packed(features: Mapping[str, JsonValue]) -> str | None:
+    """Features as the store keeps them: JSON in one order; None without any."""
+    if not features:
+        return None
+    return json.dumps(features, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def text_problem(text: str | None, needed: bool) -> str | None:
@@ -216,8 +245,11 @@ def text_problem(text: str | None, needed: bool) -> str | None:
 def body_hash(event: Event, key: bytes) -> int:
     """Keyed hash of all that an event says but its id, to tell a repetition from another event of the same id."""
     value = None if event.value is None else float(event.value)
-    body = (event.user, event.item, event.time, event.action, value, event.request_id, event.group)
-    digest = hashlib.blake2b(repr(body).encode(), key=key, digest_size=8).digest()
+    said: tuple[object, ...] = (
+        event.user, event.item, event.time, event.action, value, event.request_id, event.group
+    )  # fmt: skip
+    body = repr(said if not event.features else (*said, _packed(event.features)))  # stores have hashes without features
+    digest = hashlib.blake2b(body.encode(), key=key, digest_size=8).digest()
     return int.from_bytes(digest, "big", signed=True)
 
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from pydantic import JsonValue
+
 from onward.data.sequences import Ints
 from onward.serve.settings import ImpressionsConfig, RetentionConfig
 from onward.serve.store.values import (
@@ -102,6 +104,10 @@ class EventStore(Protocol):
 
     def groups(self, seqs: Ints) -> dict[int, str]:
         """Names of the groups of the events with these (n,) int64 `seq`s; events without one are left out."""
+        ...
+
+    def event_features(self, seqs: Ints) -> dict[int, dict[str, JsonValue]]:
+        """Features of the events with these (n,) int64 `seq`s, name -> JSON value; events without any are left out."""
         ...
 
     def item_keys(self, ids: Sequence[str]) -> Ints:

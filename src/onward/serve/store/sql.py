@@ -7,6 +7,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 import numpy as np
+from pydantic import JsonValue
 
 from onward.data.sequences import Ints
 from onward.errors import ConfigError
@@ -123,6 +124,10 @@ class SqlStore:
     def groups(self, seqs: Ints) -> dict[int, str]:
         """Names of the groups of some events, by seq."""
         return histories.read_groups(self._database, seqs)
+
+    def event_features(self, seqs: Ints) -> dict[int, dict[str, JsonValue]]:
+        """Features of some events, by seq."""
+        return histories.read_features(self._database, seqs)
 
     def item_keys(self, ids: Sequence[str]) -> Ints:
         """Keys of items; 0 for an unknown id."""

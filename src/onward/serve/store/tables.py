@@ -74,6 +74,8 @@ STEPS: tuple[tuple[str, ...], ...] = (
     ),
     # 3: retention goes by when the store got an event
     ("CREATE INDEX events_received ON events(received)",),
+    # 4: further features of an event, a JSON object; null without any
+    ("ALTER TABLE events ADD COLUMN features TEXT",),
 )
 """Statements that lead from version i to i + 1."""
 VERSION = len(STEPS)

@@ -6,6 +6,7 @@ model's indices; 0 is nobody and nothing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -23,7 +24,9 @@ FUTURE_LIMIT = 5 * 60 * 1_000_000
 ID_DAYS = 30
 """Days that an event's id stays unique at least, from when it was received, even when retention removed the event."""
 MAX_ID_BYTES = 1_024
-"""Bytes (UTF-8) of the longest id of an event, user or item, and of the longest name of an action or group."""
+"""Bytes (UTF-8) of the longest id of an event, user or item, and of the longest name of an action, group or feature."""
+MAX_FEATURES_BYTES = 65_536
+"""Bytes (UTF-8) of all features of an event, as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ class Event:
         value: rating, quantity, seconds...; finite.
         request_id: of the recommendation that the event answers: such an event is a click.
         group: events of one user with one group happened together.
+        features: name -> JSON value, what else is known of the event.
     """
 
     id: str
@@ -48,6 +52,7 @@ class Event:
     value: float | None = None
     request_id: str | None = None
     group: str | None = None
+    features: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,7 @@ class StoredEvent:
     value: float | None
     request_id: str | None
     group: str | None
+    features: Mapping[str, JsonValue]
 
 
 @dataclass(frozen=True, slots=True)
