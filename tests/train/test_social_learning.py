@@ -9,8 +9,11 @@ import polars as pl
 import pytest
 
 from onward.bundle import load_bundle
+from onward.config import SplitConfig
 from onward.data.dataset import Dataset
 from onward.data.prepare import prepare
+from onward.data.split import split
+from onward.errors import ConfigError
 from onward.evaluate.protocol import evaluate
 from onward.train.run import train
 
@@ -78,3 +81,32 @@ def test_a_taste_that_friends_share_is_learned_from_links(social: Dataset, tmp_p
 def test_friends_drawn_by_chance_tell_nothing(tmp_path: Path) -> None:
     rewired = prepare(_log(), tmp_path / "data", links=_links(by_taste=False))
     assert _recall(rewired, tmp_path / "run", '["links"]') < 0.4
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ('train.augment=["crop"]', "the model reads features of events or of users"),
+        ("model.contrastive=0.1", "model.contrastive compares what histories say, and here states also say who asks"),
+    ],
+)
+def test_what_does_not_go_with_links_is_refused(social: Dataset, tmp_path: Path, setting: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        train(social, "gru", tmp_path / "run", protocol="last", settings=['model.features=["links"]', setting])
+
+
+def test_links_must_be_there_and_lead_to_somebody_who_trains(tmp_path: Path) -> None:
+    without = prepare(_log(), tmp_path / "without")
+    with pytest.raises(ConfigError, match="unknown feature 'links'"):
+        train(without, "gru", tmp_path / "run", protocol="last", settings=['model.features=["links"]'])
+    one = prepare(_log(), tmp_path / "one", links=pl.DataFrame({"user": ["u000"], "friend": ["u001"]}))
+    histories = one.histories
+
+    def holds_out_the_friend(seed: int) -> bool:
+        config = SplitConfig(protocol="users", test_share=0.2, known_events=KNOWN, seed=seed)
+        return int(split(histories, config).train_end[1]) == int(histories.start[1])
+
+    seed = next(seed for seed in range(50) if holds_out_the_friend(seed))
+    settings = ['model.features=["links"]', "split.test_share=0.2", f"split.known_events={KNOWN}", f"split.seed={seed}"]
+    with pytest.raises(ConfigError, match="links: left out, no user of the training part has a friend with a training"):
+        train(one, "gru", tmp_path / "run", protocol="users", settings=settings)
