@@ -207,7 +207,7 @@ def report(found: Mapping[str, Mapping[int, Kept]]) -> str:
     lines = [
         "# What friends tell",
         "",
-        "Written by `python bench/social.py --report`; whose first lines say what is done. HetRec 2011 Last.fm: 1,892 "
+        "Written by `python bench/social.py --report`, whose first lines say what is done. HetRec 2011 Last.fm: 1,892 "
         "users, 17,632 artists, 12,717 friendships. Mean ± deviation over the seeds "
         f"{', '.join(map(str, seeds))}; differences are over the held-out users of all seeds, with 95% intervals over "
         f"users. SASRec with {', '.join(SETTINGS)}; up to {FRIENDS} friends, {FRIEND_EVENTS} artists of each.",
