@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -101,9 +102,9 @@ class Items:
         """Number of items, V."""
         return len(self.train_counts) - 1
 
-    @property
+    @cached_property
     def candidates(self) -> Bools:
-        """(V + 1,) bool: items seen in training."""
+        """(V + 1,) bool: items seen in training. Not to be written to."""
         return self.train_counts > 0
 
 
@@ -315,7 +316,7 @@ def top_k(scores: Tensor, k: int, tie_rank: NDArray[np.int32]) -> tuple[Ints, ND
         by_tie = np.lexsort((tie_rank[found], -values), axis=1)[:, :k]
         values, found = np.take_along_axis(values, by_tie, 1), np.take_along_axis(found, by_tie, 1)
     values, found = values[:, :k], found[:, :k]
-    found = np.where(np.isneginf(values), 0, found)
+    found = np.where(values == -np.inf, 0, found)
     if found.shape[1] == k:
         return found, values
     missing = ((0, 0), (0, k - found.shape[1]))
