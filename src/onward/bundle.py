@@ -50,6 +50,7 @@ PACKAGES = ("onward", "numpy", "polars", "safetensors", "scipy", "torch")
 COUNT_COLUMN, TIE_COLUMN = "_train_count", "_tie_rank"
 FILES = ("README.md", "config.toml", "items.parquet", "weights.safetensors")
 ENCODER, FEATURES, LINKS = "encoder.onnx", "features.json", "links.parquet"
+OPTIONAL = (FEATURES, LINKS, ENCODER)
 """Files that a bundle may have or not."""
 FEATURES_FORMAT = "onward.features/1"
 
@@ -199,7 +200,7 @@ def read_manifest(folder: Path) -> BundleManifest:
 
 
 def _files(manifest: BundleManifest) -> tuple[str, ...]:
-    return (*FILES, *(name for name in (FEATURES, LINKS, ENCODER) if name in manifest.files))
+    return (*FILES, *(name for name in OPTIONAL if name in manifest.files))
 
 
 def add_metrics(path: str | Path, measured: Iterable[Measurement]) -> Path:
@@ -279,6 +280,6 @@ def _items_frame(catalog: Catalog, items: Items) -> pl.DataFrame:
 
 def _write_manifest(folder: Path, manifest: BundleManifest, config: RunConfig) -> None:
     (folder / "README.md").write_text(model_card(manifest, config), encoding="utf-8")
-    names = [name for name in (*FILES, FEATURES, LINKS, ENCODER) if (folder / name).is_file()]
+    names = [name for name in (*FILES, *OPTIONAL) if (folder / name).is_file()]
     complete = manifest.model_copy(update={"files": {name: sha256(folder / name) for name in names}})
     (folder / "manifest.json").write_text(complete.model_dump_json(indent=2) + "\n", encoding="utf-8")

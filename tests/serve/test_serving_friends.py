@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from onward.data.prepare import prepare
 from onward.data.split import split
 from onward.models.features.attach import histories_for
 from onward.serve.lists.engine import Answer, Engine, HistoryItem, Request
-from onward.serve.models.folder import load_model
+from onward.serve.models.folder import ModelShelf, load_model
 from onward.serve.settings import ServeConfig
 from onward.serve.store.importing import import_events
 from onward.serve.store.protocol import Event, EventStore, open_store
@@ -132,3 +134,16 @@ def test_forgetting_names_the_model_that_knows_who_is_a_friend_of_whom(
     plain = train(dataset, "gru", tmp_path / "plain", settings=["train.epochs=1"], progress=False).folder
     receipt = store.forget("u10", [run / "model", plain / "model"])
     assert receipt.bundles == (str(run / "model"),)
+
+
+def test_an_upload_brings_features_and_links(run: Path, tmp_path: Path, store: EventStore) -> None:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        archive.add(run / "model", arcname="model")
+    shelf = ModelShelf(tmp_path / "models")
+    name = shelf.receive(packed)
+    assert {file.name for file in (shelf.folder / name).iterdir()} >= {"features.json", "links.parquet"}
+    settings = ServeConfig()
+    uploaded = Engine(load_model(name, shelf.path(name), settings), store, settings)
+    asked = [Request(user="u10", k=3, at=2 * 10**15)]
+    assert _listed(uploaded.recommend(asked)[0]) == _listed(_engine(run, store).recommend(asked)[0])

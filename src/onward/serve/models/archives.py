@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from onward.bundle import ENCODER, FILES
+from onward.bundle import FILES, OPTIONAL
 from onward.errors import FormatError
 from onward.serve.settings import ModelsConfig
 
-NAMES = (*FILES, "manifest.json", ENCODER)
+NAMES = (*FILES, "manifest.json", *OPTIONAL)
 _CHUNK = 1 << 20
 _ZIP_END, _ZIP_END_SIZE = b"PK\x05\x06", 22
 _ZIP_DIRECTORY = 1 << 16
