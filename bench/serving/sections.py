@@ -19,6 +19,8 @@ RULES = '[rules]\ndeny = {deny}\nwhere = "item is not missing"\n'
 EVENTS_A_SECOND, LISTS_BESIDE = 3_000, 500
 TRICKLING, ADDRESSES = 3_000, 8
 SLOW = "[retrieval]\nexact_items = 100_000_000\n"
+FORGETFUL = "[models]\nremembered_mib = 0\n"
+"""Every state is computed anew, in each worker."""
 SHORT = 5.0
 """Seconds of load before a server is measured."""
 
@@ -37,15 +39,13 @@ class Plan:
         assert self.material is not None
         return self.material
 
-    def serve(
-        self, material: Material, settings: str = "", rules: bool = True, keys: bool = True, forgetful: bool = False
-    ) -> Watched:
+    def serve(self, material: Material, settings: str = "", rules: bool = True, keys: bool = True) -> Watched:
         """A server over a fresh copy of the material's store."""
         folder = FOLDER / "servers" / str(self.servers)
         self.servers += 1
         text = settings + (RULES.format(deny=material.items[:3]) if rules else "")
         store = material.fresh_store(folder)
-        return onward(folder, material.bundle, store, text, keys, forgetful, self.given.workers)
+        return onward(folder, material.bundle, store, text, keys, self.given.workers)
 
 
 def _facts(material: Material) -> dict:
@@ -79,7 +79,7 @@ def measure_lists(plan: Plan) -> dict:
     with plan.serve(material, rules=False, keys=False) as server:
         _warm(server, material)
         found["without"] = wrk(server, "/v1/recommendations", FOLDER, plan.given.connections, seconds, users)
-    with plan.serve(material, forgetful=True) as server:
+    with plan.serve(material, FORGETFUL) as server:
         _warm(server, material)
         found["anew"] = wrk(server, "/v1/recommendations", FOLDER, plan.given.connections, seconds, users)
     return found

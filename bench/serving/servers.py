@@ -15,12 +15,6 @@ from typing import Any, Self
 
 HERE = Path(__file__).parent
 ONWARD = [sys.executable, "-c", "from onward.cli.main import main; raise SystemExit(main())"]
-FORGETFUL = [
-    sys.executable,
-    "-c",
-    "import onward.serve.lists.remembered as r; r.BYTES = 0; import onward.cli.main as m; raise SystemExit(m.main())",
-]
-"""A server that computes every state anew."""
 TICKS = os.sysconf("SC_CLK_TCK")
 
 WRK = """
@@ -107,7 +101,7 @@ def bare() -> Watched:
     return watched
 
 
-def onward(folder: Path, model: Path, store: Path, settings: str, keys: bool, forgetful: bool, workers: int) -> Watched:
+def onward(folder: Path, model: Path, store: Path, settings: str, keys: bool, workers: int) -> Watched:
     """`onward serve`, ready; `folder` gets its log and settings."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "serve.toml").write_text(settings)
@@ -120,7 +114,7 @@ def onward(folder: Path, model: Path, store: Path, settings: str, keys: bool, fo
     started = time.perf_counter()
     with (folder / "log.txt").open("wb") as log:
         process = subprocess.Popen(
-            [*(FORGETFUL if forgetful else ONWARD), *words, "--config", str(folder / "serve.toml")],
+            [*ONWARD, *words, "--config", str(folder / "serve.toml")],
             stdout=subprocess.PIPE,
             stderr=log,
         )

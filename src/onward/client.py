@@ -108,6 +108,7 @@ class Ranked:
     pinned: bool
     fallback: bool
     reasons: tuple[Reason, ...]
+    interest: float | None
 
 
 @dataclass(frozen=True)
@@ -201,6 +202,8 @@ class Client:
         rules: Mapping[str, Any] | None = None,
         reasons: bool = False,
         context: Mapping[str, Any] | None = None,
+        rank_by: Literal["score", "interest", "mix"] | None = None,
+        interest_weight: float | None = None,
     ) -> RankedList:
         """The best items for a user, an anonymous session or a history: one of the three.
 
@@ -212,6 +215,8 @@ class Client:
             rules: further rules, such as `{"where": "price < 20", "deny": ["boots-42"]}`.
             reasons: whether to say which events moved each item's score most.
             context: feature -> value of the user and of the event to come, for a model that reads them.
+            rank_by, interest_weight: score, interest, or a mix with that share of interest; by default what the server
+                says.
         """
         given = {"user": user, "session": session, "history": None if history is None else list(history)}
         body: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
@@ -222,6 +227,10 @@ class Client:
             body["rules"] = dict(rules)
         if context is not None:
             body["context"] = dict(context)
+        if rank_by is not None:
+            body["rank_by"] = rank_by
+        if interest_weight is not None:
+            body["interest_weight"] = interest_weight
         return _list(self._send("POST", "/v1/recommendations", body))
 
     def recommend_many(
@@ -340,6 +349,7 @@ def _list(body: dict[str, Any]) -> RankedList:
             pinned=one["pinned"],
             fallback=one["fallback"],
             reasons=tuple(Reason(why["item"], why["title"], why["time"], why["effect"]) for why in one["reasons"]),
+            interest=one["interest"],
         )
         for one in body["items"]
     )

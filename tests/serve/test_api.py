@@ -76,6 +76,15 @@ def test_reasons_name_the_events(http: httpx.Client) -> None:
     assert list_for(http, history=["3", "4"], k=1)["items"][0]["reasons"] == []
 
 
+def test_a_model_without_interest_does_not_rank_by_it(http: httpx.Client) -> None:
+    answer = http.post("/v1/recommendations", json={"history": ["2"], "rank_by": "interest"})
+    assert answer.status_code == 422
+    assert "learned no interest" in answer.json()["detail"]
+    assert list_for(http, history=["2"], rank_by="score")["items"][0]["interest"] is None
+    wrong = {"history": ["2"], "rank_by": "mix", "interest_weight": 1.5}
+    assert http.post("/v1/recommendations", json=wrong).status_code == 422
+
+
 def test_rules_of_a_request(http: httpx.Client) -> None:
     assert "5" not in items(list_for(http, history=["4"], rules={"deny": ["5"]}))
     answer = http.post("/v1/recommendations", json={"history": ["4"], "rules": {"where": 'item = "5" and'}})

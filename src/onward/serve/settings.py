@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field
 
 from onward.config import Config, read_toml
-from onward.serve.lists.requests import Rules
+from onward.serve.lists.requests import RankBy, Rules
 
 
 class FallbackConfig(Config):
@@ -97,6 +97,17 @@ class ReasonsConfig(Config):
     """Newest events of a history that are left out in turn."""
 
 
+class RankingConfig(Config):
+    """What orders the items that rules let pass; requests may say otherwise."""
+
+    rank_by: RankBy = "score"
+    """What the model scores, the interest that it expects, or a mix of both. Only where the model learned interest."""
+    interest_weight: float = Field(0.5, ge=0, le=1)
+    """Share of the interest in a mix."""
+    interest_best: int = Field(100, ge=1)
+    """Items, the best by score, among which interest decides."""
+
+
 class RetrievalConfig(Config):
     """How the best items are found in a large catalog."""
 
@@ -119,6 +130,8 @@ class ModelsConfig(Config):
     """Recent histories that a model must answer with full lists of finite scores before it serves."""
     onnx: bool = True
     """Whether ONNX Runtime (extra `onnx`) computes states, where the bundle holds a graph and it is faster."""
+    remembered_mib: float = Field(64.0, ge=0)
+    """MiB of each model of a worker for states of histories that were asked for lately; 0: each is computed anew."""
 
 
 class ServeConfig(Config):
@@ -140,6 +153,8 @@ class ServeConfig(Config):
     """Slow and many clients."""
     reasons: ReasonsConfig = ReasonsConfig()
     """Explanations."""
+    ranking: RankingConfig = RankingConfig()
+    """Score or interest."""
     retrieval: RetrievalConfig = RetrievalConfig()
     """Large catalogs."""
     models: ModelsConfig = ModelsConfig()

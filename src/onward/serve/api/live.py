@@ -121,7 +121,8 @@ def _request(service: Service, body: RecommendationIn, where: str) -> Request:
     if body.history is not None:
         history = tuple(HistoryItem(one) if isinstance(one, str) else _typed(one) for one in body.history)
     user = user_of(body.user, body.session)
-    return Request(user, history, body.k, microseconds(body.at), body.rules, body.reasons, body.context)
+    at, by, weight = microseconds(body.at), body.rank_by, body.interest_weight
+    return Request(user, history, body.k, at, body.rules, body.reasons, body.context, by, weight)
 
 
 def _typed(event: HistoryItemIn) -> HistoryItem:
@@ -142,7 +143,7 @@ def _list(made: Recommended) -> dict[str, Any]:
 
 
 def _ranked(ranked: Ranked) -> dict[str, Any]:
-    item, title, score, position, reasons, pinned, fallback = ranked
+    item, title, score, position, reasons, pinned, fallback, interest = ranked
     return {
         "item": item,
         "title": title,
@@ -151,6 +152,7 @@ def _ranked(ranked: Ranked) -> dict[str, Any]:
         "reasons": [reason._asdict() for reason in reasons] if reasons else (),
         "pinned": pinned,
         "fallback": fallback,
+        "interest": interest,
     }
 
 

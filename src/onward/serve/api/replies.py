@@ -49,13 +49,15 @@ class RankedOut(Wire):
     title: str
     """Its title, or its id."""
     score: float
-    """What the model gave it; comparable within a list only."""
+    """What it is ranked by; comparable within a list only."""
     position: int
     """From 1."""
     pinned: bool
     """A rule put it here."""
     fallback: bool
     """Popularity put it here, not the model."""
+    interest: float | None = None
+    """The interest expected in it, from 0 to 1, where the list is ranked by that."""
     reasons: list[ReasonOut] = []
     """What moved its score most, where asked for."""
 

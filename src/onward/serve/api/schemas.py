@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StringConstraints
 
-from onward.serve.lists.requests import Rules
+from onward.serve.lists.requests import RankBy, Rules
 
 SESSION = "session:"
 """What the id of an anonymous session begins with, as a user."""
@@ -130,7 +130,7 @@ class RecommendationIn(Wire):
             "examples": [
                 {"user": "42", "k": 10},
                 {"session": "f3a9", "k": 5, "rules": {"where": "price < 20", "deny": ["boots-42"]}, "reasons": True},
-                {"history": ["tent-2p", "socks-grey"]},
+                {"history": ["tent-2p", "socks-grey"], "rank_by": "mix", "interest_weight": 0.3},
                 {
                     "history": [
                         {"item": "tent-2p", "time": "2026-11-25T18:04:00Z", "action": "buy", "group": "order-17"},
@@ -158,6 +158,10 @@ class RecommendationIn(Wire):
     """Whether to say which events moved each item's score most."""
     context: dict[Id, JsonValue] = Field({}, max_length=MAX_FEATURES)
     """Feature -> value: what is known of the user and of this request (device, place), for a model that reads it."""
+    rank_by: RankBy | None = None
+    """Score, interest, or a mix of both, in place of what the server says; for a model that learned interest."""
+    interest_weight: float | None = Field(None, ge=0, le=1, strict=True)
+    """Share of the interest in a mix, in place of what the server says."""
 
 
 class RecommendationsIn(Wire):

@@ -19,6 +19,7 @@ from pydantic import JsonValue
 from onward.data.sequences import Histories
 from onward.errors import ConfigError, Overloaded
 from onward.serve.lists.fallback import Popularity
+from onward.serve.lists.interest import ByInterest
 from onward.serve.lists.items import KeyIndex, LiveCatalog
 from onward.serve.lists.model_input import Given, HistoryReader
 from onward.serve.lists.ranking import Candidates, Chosen, Exact, choose
@@ -74,7 +75,8 @@ class Engine:
 
     def __init__(self, model: LoadedModel, store: EventStore, settings: ServeConfig) -> None:
         bundle = model.bundle
-        self.model, self.generation = model, 0
+        self.model, self.generation, self._ranking = model, 0, settings.ranking
+        self._interest_weight(Request())
         self._store, self._settings = store, settings
         self._lock, self._refused = threading.Lock(), -1
         self._now = self._state(LiveCatalog(bundle.catalog).updated(*store.items_changed(0)))
@@ -136,7 +138,8 @@ class Engine:
         histories, unknown, unread = self._reader.histories(given)
         read = perf_counter()
         known = now.scorer.known(histories)
-        candidates = self._candidates(now, histories, known, plans, seen)
+        weights = np.array([self._interest_weight(request) for request in requests])
+        candidates = self._candidates(now, histories, known, plans, seen, weights)
         modelled = perf_counter()
         rows = np.where(known, np.cumsum(known) - 1, -1).tolist()
         lengths = [request.k for request in requests]
@@ -148,7 +151,7 @@ class Engine:
             stages["reasons"] = perf_counter() - ranked
         return [
             Answer(
-                items=_ranked(one, book.catalog, reasons.get(n, {})),
+                items=_ranked(one, book.catalog, reasons.get(n, {}), _interests(candidates, rows[n], one)),
                 model=self.model.name,
                 generation=self.generation,
                 fallback=one.fallback,
@@ -174,16 +177,37 @@ class Engine:
         known: NDArray[np.bool_],
         plans: list[Plan],
         seen: list[NDArray[np.int32]],
+        weights: NDArray[np.float64],
     ) -> Candidates | None:
         if not known.all():
-            histories = histories.select(known)
+            histories, weights = histories.select(known), weights[known]
             plans = [plan for plan, one in zip(plans, known, strict=True) if one]
             seen = [items for items, one in zip(seen, known, strict=True) if one]
         if not plans:
             return None
+        by_score: Candidates
         if self.model.index is None:
-            return Exact(now.scorer.scores(histories), plans, seen, now.tie_rank)
-        return Indexed(self.model.index, now.scorer, now.scorer.states(histories), plans, seen, now.tie_rank)
+            by_score = Exact(now.scorer.scores(histories), plans, seen, now.tie_rank)
+        else:
+            by_score = Indexed(self.model.index, now.scorer, now.scorer.states(histories), plans, seen, now.tie_rank)
+        if not weights.any():
+            return by_score
+        interests = now.scorer.model.interests(histories).cpu().numpy()
+        return ByInterest(by_score, interests, weights, self._ranking.interest_best, plans, now.tie_rank)
+
+    def _interest_weight(self, request: Request) -> float:
+        """Share of the interest in what a request is ranked by. Raises ConfigError where the model learned none."""
+        by = request.rank_by or self._ranking.rank_by
+        if by == "score":
+            return 0.0
+        if self.model.bundle.model.interest_of is None:
+            raise ConfigError(
+                f"rank_by = '{by}': the model '{self.model.name}' learned no interest",
+                "rank by score, or serve a model that was trained with model.interest (docs/interest.md)",
+            )
+        if by == "interest":
+            return 1.0
+        return self._ranking.interest_weight if request.interest_weight is None else request.interest_weight
 
     def _reasons(
         self,
@@ -231,7 +255,8 @@ class Engine:
         if index == 0:
             raise ConfigError(f"there is no item '{item}' in the catalog")
         found = similar_items(now.scorer, index, k, ~book.own.unwanted.numpy(), now.tie_rank)
-        return _ranked(Chosen(*found), book.catalog, {})
+        chosen = Chosen(*found)
+        return _ranked(chosen, book.catalog, {}, [None] * len(chosen.items))
 
     def item(self, item: str) -> ItemFacts | None:
         """What is known of an item; None for one that no catalog has."""
@@ -243,7 +268,19 @@ class Engine:
         return ItemFacts(item, catalog.title(index), catalog.features(index), deleted)
 
 
-def _ranked(chosen: Chosen, catalog: LiveCatalog, reasons: dict[int, tuple[Reason, ...]]) -> tuple[Ranked, ...]:
+def _interests(candidates: Candidates | None, row: int, chosen: Chosen) -> Sequence[float | None]:
+    """The interest in each item of a list, where that ranks it."""
+    if row < 0 or not isinstance(candidates, ByInterest):
+        return [None] * len(chosen.items)
+    return candidates.interest(row, np.array(chosen.items, dtype=np.int64))
+
+
+def _ranked(
+    chosen: Chosen,
+    catalog: LiveCatalog,
+    reasons: dict[int, tuple[Reason, ...]],
+    interests: Sequence[float | None],
+) -> tuple[Ranked, ...]:
     scored = len(chosen.items) - chosen.filled
     return tuple(
         Ranked(
@@ -254,6 +291,7 @@ def _ranked(chosen: Chosen, catalog: LiveCatalog, reasons: dict[int, tuple[Reaso
             reasons.get(item, ()),
             place < chosen.pinned,
             place >= scored,
+            interest,
         )
-        for place, (item, score) in enumerate(zip(chosen.items, chosen.scores, strict=True))
+        for place, (item, score, interest) in enumerate(zip(chosen.items, chosen.scores, interests, strict=True))
     )

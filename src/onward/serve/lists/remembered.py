@@ -16,8 +16,6 @@ from torch import Tensor
 
 from onward.data.sequences import Histories
 
-BYTES = 64 * 2**20
-"""Memory for states and their keys, about."""
 OVERHEAD = 300
 """Bytes of an entry beside the state and the items."""
 
@@ -32,11 +30,12 @@ class RememberedStates:
         encode: (histories) -> (B, D) float32 states.
         max_length: events that the encoder reads, the newest.
         width: D.
+        memory: bytes for states and their keys, about.
     """
 
-    def __init__(self, encode: Callable[[Histories], Tensor], max_length: int, width: int) -> None:
+    def __init__(self, encode: Callable[[Histories], Tensor], max_length: int, width: int, memory: float) -> None:
         self._encode, self._max_length = encode, max_length
-        self._size = BYTES // 2 // (4 * width + 4 * max_length + OVERHEAD)
+        self._size = max(1, int(memory / 2 / (4 * width + 4 * max_length + OVERHEAD)))
         self._young: dict[bytes, Tensor] = {}
         self._old: dict[bytes, Tensor] = {}
 

@@ -11,6 +11,7 @@ from pydantic import Field, JsonValue
 from onward.config import Config
 
 FallbackKind = Literal["recent", "popular"]
+RankBy = Literal["score", "interest", "mix"]
 
 
 MANY_IDS = 10_000
@@ -79,6 +80,7 @@ class Request:
         rules: further rules, beside the server's.
         reasons: whether to say which events moved each item's score most.
         context: feature -> value, of the user and of the event to come, for a model that reads them.
+        rank_by, interest_weight: in place of the server's (`RankingConfig`).
     """
 
     user: str | None = None
@@ -88,6 +90,8 @@ class Request:
     rules: Rules | None = None
     reasons: bool = False
     context: Mapping[str, JsonValue] = field(default_factory=dict)
+    rank_by: RankBy | None = None
+    interest_weight: float | None = None
 
 
 class Reason(NamedTuple):
@@ -112,11 +116,12 @@ class Ranked(NamedTuple):
     Attributes:
         item: id.
         title: title, or the id.
-        score: what the model gave it; comparable within a list only. 0.0 for an item that no model scored.
+        score: what it is ranked by; comparable within a list only. 0.0 for an item that no model scored.
         position: from 1.
         reasons: what moved its score most, largest effect first; empty unless asked for.
         pinned: a rule put it here.
         fallback: popularity put it here, not the model.
+        interest: expected, in [0, 1]; None where the list isn't ranked by it, or it isn't known.
     """
 
     item: str
@@ -126,6 +131,7 @@ class Ranked(NamedTuple):
     reasons: tuple[Reason, ...] = ()
     pinned: bool = False
     fallback: bool = False
+    interest: float | None = None
 
 
 @dataclass(slots=True)

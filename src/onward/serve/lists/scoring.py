@@ -47,6 +47,7 @@ class Scorer:
 
     Args:
         onnx: whether the bundle's graph may be used.
+        remembered: bytes for states of histories that were asked for lately; with 0 each is computed anew.
 
     Attributes:
         speed: what was measured; None for a model without an encoder.
@@ -57,7 +58,7 @@ class Scorer:
     Raises FormatError for a graph that differs from the weights.
     """
 
-    def __init__(self, bundle: Bundle, onnx: bool = True) -> None:
+    def __init__(self, bundle: Bundle, onnx: bool = True, remembered: float = 0) -> None:
         self.model = bundle.model
         self.trained: Bools = bundle.model.items.candidates
         self.speed: Speed | None = None
@@ -71,9 +72,10 @@ class Scorer:
             self.table, self.bias = table.detach().cpu(), bias.detach().cpu()
             self._place()
             self._choose(bundle, self.model, onnx)
-            if not (self.model.reads_more or self.model.value_range or bundle.manifest.data.grouped):
+            reads_more = self.model.reads_more or self.model.value_range or bundle.manifest.data.grouped
+            if remembered and not reads_more:
                 config = self.model.config
-                self._remembered = RememberedStates(self._encode, config.max_length, config.width)
+                self._remembered = RememberedStates(self._encode, config.max_length, config.width, remembered)
 
     def _place(self) -> None:
         """On a GPU, have the item vectors there as well: rules read the scores on the processor."""

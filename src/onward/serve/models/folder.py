@@ -57,7 +57,7 @@ def load_model(name: str, folder: Path, settings: ServeConfig, models: Path | No
     that aren't finite; MissingExtraError where the catalog is so large that it needs an index and faiss isn't there.
     """
     bundle = load_bundle(folder)
-    scorer = Scorer(bundle, settings.models.onnx)
+    scorer = Scorer(bundle, settings.models.onnx, settings.models.remembered_mib * 2**20)
     _try(scorer, name)
     facts = {} if scorer.speed is None else {"torch_ms": scorer.speed.torch, "onnx_ms": scorer.speed.onnx}
     log.info("model tried", model=name, onnx=scorer.uses_onnx, **facts)

@@ -93,7 +93,9 @@ def _row(ranked: Ranked, shown: Line, low: float, high: float, move: Move | None
     share = None if ranked.fallback or high <= low else max(0.04, (ranked.score - low) / (high - low))
     score = "" if ranked.fallback else f"{ranked.score:.3g}".replace("-", "−")
     because = _because(ranked.reasons[:BECAUSE])
-    return Row(ranked.item, ranked.title, shown.features, score, share, ranked.pinned, ranked.fallback, because, move)
+    interest = "" if ranked.interest is None else f"interest {ranked.interest:.2f}"
+    facts = " · ".join(filter(None, (shown.features, interest)))
+    return Row(ranked.item, ranked.title, facts, score, share, ranked.pinned, ranked.fallback, because, move)
 
 
 def _because(reasons: Sequence[Reason]) -> list[Because]:
