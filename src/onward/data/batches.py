@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from onward.config import RequestTime
+from onward.data.arrays import ranges
 from onward.data.augment import AugmentedRows
 from onward.data.dataset import MISSING_TIME
 from onward.data.friends import FriendEvents
 from onward.data.sequences import Histories, Ints
 from onward.data.targets import WEIGHT
-from onward.data.windows import ranges
 
 _NO_ITEMS, _NO_WEIGHTS = torch.zeros(0, dtype=torch.int64), torch.zeros(0)
 

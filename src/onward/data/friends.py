@@ -14,8 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from onward.data.sequences import Ints
-from onward.data.windows import ranges
+from onward.data.arrays import Ints, ranges
 
 
 class FriendEvents(NamedTuple):

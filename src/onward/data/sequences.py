@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from onward.data.arrays import Ints as Ints
 from onward.errors import DataError
 
 if TYPE_CHECKING:
     from onward.data.friends import Friends
-
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

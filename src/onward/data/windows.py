@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from onward.config import Windows
-from onward.data.sequences import Ints
+from onward.data.arrays import Ints, ranges
 
 
 def cut_windows(start: Ints, end: Ints, max_length: int, windows: Windows) -> tuple[Ints, Ints]:
@@ -37,13 +37,3 @@ def _prefixes(start: Ints, end: Ints, max_length: int) -> tuple[Ints, Ints]:
     start, end = start[end > start], end[end > start]
     last = ranges(start + 1, end)
     return np.maximum(np.repeat(start, end - start - 1), last - max_length), last
-
-
-def ranges(start: Ints, end: Ints) -> Ints:
-    """start[0] ... end[0]-1, start[1] ... end[1]-1, ... as one array."""
-    if len(start) == 1:  # the request of a live service, which feels every array that is made
-        return np.arange(start[0], end[0])
-    lengths = end - start
-    positions: Ints = np.repeat(start - (np.cumsum(lengths) - lengths), lengths)
-    positions += np.arange(len(positions))
-    return positions
