@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
@@ -10,6 +13,7 @@ from onward.data.batches import Steps
 from onward.data.sequences import Histories
 from onward.errors import ConfigError
 from onward.models.base import Items, build
+from onward.models.features.columns import CategoryColumn
 from onward.models.interest_head import SLOPE
 from onward.models.registry import model_class
 from onward.models.sequence import SequenceModel
@@ -70,6 +74,36 @@ def test_scores_of_a_model_of_interest_alone_are_in_the_order_of_interest() -> N
     assert torch.equal(order, model.interests(rated())[:, 1:].argsort(1))
     one = model.interest(rated(), np.array([5, 6]))
     torch.testing.assert_close(one, model.interests(rated())[[0, 1], [5, 6]])
+
+
+def test_the_order_of_interest_is_kept_beside_what_is_known_of_who_asks() -> None:
+    """States are told who asks before what past values say is scored with them."""
+    model = made(loss="mse", interest_factors=3)
+    column = CategoryColumn(owner="users", name="age", key="users.age", kind="category", vocabulary=["young", "old"])
+    model.use_features([column], None)
+    model.start_training(rated())
+    asked = replace(rated(), about={"users.age": column.read(pl.Series(["young", "old"]))})
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)) * 0.3)
+    found = model.interests(asked)
+    assert torch.equal(model.score_histories(asked)[:, 1:].argsort(1), found[:, 1:].argsort(1))
+    other = replace(asked, about={"users.age": column.read(pl.Series(["old", "old"]))})
+    assert not torch.equal(found[0], model.interests(other)[0])
+    assert torch.equal(found[1], model.interests(other)[1])
+
+
+def test_an_encoder_alone_says_a_level_whatever_the_item() -> None:
+    model = made(loss="mse", interest_factors=0)
+    model.start_training(rated())
+    with torch.no_grad():
+        model.input.weight.zero_()
+    head, means = model.interest_head, (model.output_bias[[5, 6]]).detach()
+    assert head is not None
+    found = model.interest(Histories({**rated().columns}, np.array([0, 0]), np.array([3, 3]), 8), np.array([5, 6]))
+    level = found.logit() - means
+    assert level[0].item() == pytest.approx(level[1].item(), abs=1e-6)
+    assert abs(level[0].item()) > 1e-4
 
 
 @pytest.mark.parametrize("of", ["values", "events"])

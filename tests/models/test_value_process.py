@@ -89,6 +89,25 @@ def test_moves_long_past_overflow_nothing() -> None:
     assert told.offset[-1].item() == pytest.approx(offset, abs=1e-4)
 
 
+def test_a_basket_is_one_event_of_its_members_means() -> None:
+    process = made(interest_factors=2)
+    histories = rated(3, (6,))
+    steps = Steps(
+        Histories({**histories.columns, "group": np.array([0, 0, 1, 2, 2, 2])}, np.array([0]), np.array([6]), N_ITEMS)
+    )
+    batch = steps.encode(steps.start, steps.end)
+    assert batch.values is not None
+    told = process.told((batch.values - 1) / 4, batch)
+    assert len(told.offset) == 3
+    # the same from items that are the baskets' means
+    baskets = [histories.item[:2], histories.item[2:3], histories.item[3:]]
+    means = [torch.stack([table[basket].mean(0) for basket in baskets]) for table in (process.vectors, process.bias)]
+    process.vectors[1:4], process.bias[1:4], process.trained[1:4] = *means, 1.0
+    vector, offset = written_out(process, np.array([1, 2, 3]), ((batch.values - 1) / 4).double().numpy())
+    np.testing.assert_allclose(told.vector[-1], vector, atol=1e-5)
+    assert told.offset[-1].item() == pytest.approx(offset, abs=1e-5)
+
+
 def test_what_an_item_is_valued_at_says_nothing_where_training_never_saw_it() -> None:
     process = made()
     columns = {"item": np.array([3, N_ITEMS, 5], np.int32), "value": np.array([5, 1, 2], np.float32)}

@@ -109,4 +109,5 @@ class InterestAnswers(Recommender):
             answers = self.output_bias.new_zeros(len(histories), width)
             if found is not None:
                 answers[torch.from_numpy(known)] = found
-        return self.asked_by(answers[:, :-1], histories), answers[:, -1]
+            states = self.asked_by(answers[:, :-1], histories)
+            return states, answers[:, -1] + head.levels(states[:, : states.shape[1] - head.extra])

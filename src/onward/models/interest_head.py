@@ -3,9 +3,10 @@
     interest = sigmoid(4.5 (v_i - 0.5) + a_i + s . q_i)
 
 v_i is what past values say of item i in closed form (`value_process`), so that an encoder has only the rest to learn: s
-is its state, q_i and a_i the item's vector and bias. With model.interest_factors = 0 there is no v_i, and a_i starts at
-the item's mean. Past values are input of the encoder too: a step's item vector has r x_j and its value added, r being
-the value less the item's mean and x_j a second vector of the item.
+is its state, q_i and a_i the item's vector and bias. With model.interest_factors = 0 there is no v_i: the state then
+also says a level w . s, the history's whatever the item, and a_i starts at the item's mean. Past values are input of
+the encoder too: a step's item vector has r x_j and its value added, r being the value less the item's mean and x_j a
+second vector of the item.
 
 What it is learned from is the value column, or which events happened: the item that came is 1, items drawn in its
 place are 0, as many in weight; there are then no past values.
@@ -64,6 +65,7 @@ class InterestHead(nn.Module):
             self.register_buffer("item_means", torch.zeros(n_items + 1))
             if ordered and config.interest_factors > 0:
                 self.process = ValueProcess(config, n_items)
+        self.level = nn.Linear(width, 1, bias=False) if self.reads_values and self.process is None else None
         self.project = nn.Linear(width, width) if own else None
         self.items = ItemVectors(n_items, width, config.touches_rows) if own else None
         self.bias = nn.Parameter(torch.zeros(n_items + 1)) if own else None
@@ -150,6 +152,10 @@ class InterestHead(nn.Module):
         """(S, D) s, of the encoder's states."""
         return states if self.project is None else self.project(states)
 
+    def levels(self, states: Tensor) -> Tensor:
+        """(S,) what (S, D) s say whatever the item."""
+        return states.new_zeros(len(states)) if self.level is None else self.level(states).squeeze(1)
+
     def _of_items(self, process: ValueProcess) -> Tensor:
         return SLOPE * (process.of_items() - 0.5)
 
@@ -172,7 +178,7 @@ class InterestHead(nn.Module):
         wanted = self.scale(batch.target_values)
         known = ~wanted.isnan()
         vectors, offsets = item_rows(batch.targets, table, bias, self.config.touches_rows)
-        logits = (states * vectors).sum(1) + offsets + told.offset
+        logits = (states * vectors).sum(1) + offsets + told.offset + self.levels(states)
         if self.process is not None:
             of_history = (told.vector * F.embedding(batch.targets, self.process.vectors)).sum(1)
             logits = logits + of_history + self._of_items(self.process)[batch.targets]
