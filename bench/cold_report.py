@@ -67,7 +67,9 @@ def _table(rows: dict[tuple[str, str], dict[int, dict[str, Any]]]) -> list[str]:
         for label in ("trained", "trained among all"):
             cells.append(_spread(one[f"{label}/ndcg@10"] for one in seeds.values()))
         lines.append("| " + " | ".join(cells) + " |")
-    return [*lines, f"| chance | | {among} | | {everyone} | | | |"]
+    missing = [model for model in order if not any(model == known for known, _ in rows)]
+    lines.append(f"| chance | | {among} | | {everyone} | | | |")
+    return [*lines, f"\nNot measured yet: {', '.join(missing)}."] if missing else lines
 
 
 def _chance(items: int) -> float:
