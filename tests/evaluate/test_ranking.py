@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 from evaluation_helpers import table_model
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -16,7 +17,7 @@ from onward.data.sequences import Histories
 from onward.data.split import split
 from onward.errors import DataError
 from onward.evaluate.metrics import request_metrics
-from onward.evaluate.ranking import Ranks, rank_targets
+from onward.evaluate.ranking import Ranks, _count, count_sorted, rank_targets
 
 V = 8
 
@@ -164,3 +165,17 @@ def test_an_empty_part_has_no_ranks() -> None:
     ranks = rank_targets(table_model(data), data, empty, "exclude")
     assert len(ranks) == 0
     assert all(len(values) == 0 for values in request_metrics(ranks, [10]).values())
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_counting_by_sorting_is_counting_one_by_one(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    scores = torch.randint(-3, 4, (6, 11), generator=generator).float()  # many ties
+    scores[torch.rand(6, 11, generator=generator) < 0.2] = -torch.inf
+    targets = torch.full((6, 4), torch.inf)
+    size = np.array([4, 4, 2, 1, 1, 0])
+    for row, count in enumerate(size):
+        targets[row, :count] = scores[row, torch.randperm(11, generator=generator)[:count]]
+    for found, wanted in zip(count_sorted(scores, targets), _count(scores, targets, size), strict=True):
+        for row, count in enumerate(size):
+            assert found[row, :count].tolist() == wanted[row, :count].tolist()

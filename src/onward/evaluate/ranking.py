@@ -171,7 +171,8 @@ def _rank_chunk(
     column = np.arange(len(row)) - (np.cumsum(size) - size)[row]
     targets = torch.full((len(scores), int(size.max(initial=0))), torch.inf, device=scores.device)
     targets[at[0], torch.from_numpy(column).to(scores.device)] = own.float()
-    above, tied = (counts[row, column] for counts in _count(scores, targets, size))
+    counted = _count(scores, targets, size) if scores.device.type == "cpu" else count_sorted(scores, targets)
+    above, tied = (counts[row, column] for counts in counted)
     miss = torch.isneginf(own).cpu().numpy()  # a score of -inf is never recommended
     above[miss], tied[miss] = 0, 0
     return above, tied, in_history.cpu().numpy()
@@ -185,8 +186,8 @@ def _count(scores: Tensor, targets: Tensor, size: Ints) -> tuple[Ints, Ints]:
         size: (rows,) targets of each row, descending.
     """
     above, tied = np.zeros(targets.shape, dtype=np.int64), np.zeros(targets.shape, dtype=np.int64)
-    block = max(1, _BLOCK // scores.shape[1]) if scores.device.type == "cpu" else len(scores)
-    for first in range(0, len(scores), max(block, 1)):
+    block = max(1, _BLOCK // scores.shape[1])
+    for first in range(0, len(scores), block):
         rivals = scores[first : first + block]
         for j in range(int(size[first])):
             n = int((size[first : first + block] > j).sum())
@@ -198,7 +199,13 @@ def _count(scores: Tensor, targets: Tensor, size: Ints) -> tuple[Ints, Ints]:
 
 def _true(hits: Tensor) -> Ints:
     """True values of each row: (rows,) int64."""
-    counts: Ints = (
-        np.count_nonzero(hits.numpy(), axis=1) if hits.device.type == "cpu" else hits.sum(dim=1).cpu().numpy()
-    )
+    counts: Ints = np.count_nonzero(hits.numpy(), axis=1)
     return counts
+
+
+def count_sorted(scores: Tensor, targets: Tensor) -> tuple[Ints, Ints]:
+    """The same as `_count`, each row sorted once: a GPU would wait for the launch of kernels target by target."""
+    ordered, targets = scores.float().sort(dim=1).values, targets.contiguous()
+    up_to = torch.searchsorted(ordered, targets, right=True)
+    tied = up_to - torch.searchsorted(ordered, targets)
+    return (scores.shape[1] - up_to).cpu().numpy(), tied.cpu().numpy()
