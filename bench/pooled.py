@@ -83,8 +83,9 @@ def report(folder: Path, names: Sequence[str], references: Sequence[str]) -> str
             continue
         values = [one["test"][METRIC] for one in found]
         valid = np.mean([one["valid"][METRIC] for one in found])
-        epochs = ", ".join(str(one["epochs"]) for one in found)
-        cells = [name, str(len(found)), epochs, f"{valid:.4f}", f"{np.mean(values):.4f} ± {np.std(values):.4f}"]
+        epochs = ", ".join(str(one["epochs"]) for one in found if one["best_epoch"] is not None)
+        spread = f" ± {np.std(values):.4f}" if len(values) > 1 else ""
+        cells = [name, str(len(found)), epochs, f"{valid:.4f}", f"{np.mean(values):.4f}{spread}"]
         cells += [_change(found, records[other]) if other != name and records[other] else "" for other in references]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

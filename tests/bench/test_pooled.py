@@ -14,7 +14,14 @@ from pooled import METRIC, report
 
 
 def _write(folder: Path, name: str, seed: int, values: list[float], users: list[str]) -> None:
-    record = {"name": name, "seed": seed, "epochs": 3, "valid": {METRIC: 0.5}, "test": {METRIC: float(np.mean(values))}}
+    record = {
+        "name": name,
+        "seed": seed,
+        "epochs": 3,
+        "best_epoch": 2.0,
+        "valid": {METRIC: 0.5},
+        "test": {METRIC: float(np.mean(values))},
+    }
     record["requests"] = {"user": users, METRIC: values}
     (folder / f"{name}-{seed}.json").write_text(json.dumps(record))
 
