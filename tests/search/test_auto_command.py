@@ -49,7 +49,8 @@ def trials(folder: Path) -> int:
         return 0
     with sqlite3.connect(f"file:{folder / 'study.db'}?mode=ro", uri=True) as study:
         try:
-            return int(study.execute("SELECT count(*) FROM trials").fetchone()[0])
+            repeated = "SELECT trial_id FROM trial_user_attributes WHERE key = 'same_as'"
+            return int(study.execute(f"SELECT count(*) FROM trials WHERE trial_id NOT IN ({repeated})").fetchone()[0])
         except sqlite3.OperationalError:  # its tables are still being made
             return 0
 

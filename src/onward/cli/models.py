@@ -83,9 +83,10 @@ def _print_one(entries: list[ModelEntry]) -> None:
     if not entry.settings:
         console.print("It has no settings.")
         return
-    table = Table("setting", "default", "values", "what it does", box=SIMPLE_HEAD)
+    table = Table("setting", "default", "values", "what it does", "searched", box=SIMPLE_HEAD)
     for setting in entry.settings:
         default = "absent" if setting.default is None else str(setting.default)
-        table.add_row(setting.name, default, setting.values or setting.type, escape(setting.about))
+        table.add_row(setting.name, default, setting.values or setting.type, escape(setting.about), setting.searched)
     console.print(table)
     console.print(f"To change one: onward train DATASET --model {entry.name} --set model.NAME=VALUE")
+    console.print(f"To search for the best: onward tune DATASET --model {entry.name}")

@@ -11,6 +11,7 @@ from onward.models.cost import Cost, default_cost
 from onward.models.registry import MODELS, model_class
 from onward.models.sequence import SequenceModel
 from onward.payload import Payload
+from onward.space import spaces
 
 _BOUNDS = {"minimum": "≥ {}", "exclusiveMinimum": "> {}", "maximum": "≤ {}", "exclusiveMaximum": "< {}"}
 
@@ -28,6 +29,8 @@ class Setting(Payload):
     """Bounds or choices; empty when there are none."""
     about: str
     """What it does."""
+    searched: str = ""
+    """Values that `onward tune` tries; empty where it leaves the setting alone."""
 
 
 class ModelEntry(Payload):
@@ -109,6 +112,7 @@ def _paper(text: str) -> str | None:
 def describe_settings(config: type[Any]) -> list[Setting]:
     """Each setting of a Config: name, type, default, what values it takes, and what it does."""
     properties: dict[str, dict[str, Any]] = config.model_json_schema().get("properties", {})
+    searched = spaces(config)
     return [
         Setting(
             name=name,
@@ -116,6 +120,7 @@ def describe_settings(config: type[Any]) -> list[Setting]:
             default=schema.get("default"),
             values=_values(schema),
             about=schema.get("description", "").replace("\n", " "),
+            searched=str(searched.get(name, "")),
         )
         for name, schema in properties.items()
     ]

@@ -6,8 +6,8 @@ for whatever validates better.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 
 from onward.config import TrainConfig
 from onward.errors import ConfigError
@@ -56,6 +56,16 @@ class Candidate:
     def trained(self) -> bool:
         """Whether it is trained epoch by epoch, and not fitted in one call."""
         return self.cls.traits.trainable
+
+    def without(self, given: Set[str]) -> Candidate:
+        """The same without settings that were given, `model.width` style: they are not searched."""
+        starts = [{key: value for key, value in start.items() if key not in given} for start in self.starts]
+        return replace(
+            self,
+            starts=tuple({tuple(start.items()): start for start in starts}.values()),
+            fixed={key: value for key, value in self.fixed.items() if key not in given},
+            space={key: space for key, space in self.space.items() if key not in given},
+        )
 
 
 def static_candidates(facts: Facts, budget: float) -> list[Candidate]:
@@ -111,12 +121,14 @@ def candidate(model: str, facts: Facts, reason: str, memory: int | None = None) 
     assert issubclass(cls.Config, SequenceConfig)
     space |= {f"train.{name}": one for name, one in spaces(TrainConfig).items()}
     length = next((one for one in LENGTHS if one >= facts.long_length), LENGTHS[-1])
+    if length > LONG:  # half of it costs half, and may do
+        space["model.max_length"] = Choice((length, length // 2))
     if facts.longest > length and {"all", "last"} <= set(cls.traits.windows):
         space["train.windows"] = Choice(("all", "last"))
-    wanted = _regime(facts)
+    wanted = {**_regime(facts), "model.max_length": length}
     start = {key: wanted.get(key, _default(cls.Config, key)) for key in space}
     start = {key: value if value in space[key] else _default(cls.Config, key) for key, value in start.items()}
-    fixed: dict[str, Value] = {"model.max_length": length}
+    fixed: dict[str, Value] = {} if "model.max_length" in space else {"model.max_length": length}
     width = max(value for value in _numbers(space.get("model.width")))
     fixed["train.batch_tokens"] = batch_tokens(facts, width, memory)
     starts = [start]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from onward.search.study import Family
 
@@ -47,15 +47,19 @@ def in_order(families: Sequence[Family]) -> list[Family]:
 
 
 def takes_part(families: Sequence[Family], used: float) -> list[Family]:
-    """The families of the round that is on, whoever of them is exhausted left out; the next best instead of nobody."""
+    """The models of the round that is on, the best first."""
     number = round_at(used, len(families))
-    if number == 0:
-        return [family for family in families if not family.over]
-    ranked = in_order(families)
-    chosen = [family for family in ranked[: survivors(len(families))[number]] if not family.over]
-    return chosen or [family for family in ranked if not family.over][:1]
+    return in_order(families)[: survivors(len(families))[number]]
 
 
-def next_family(families: Sequence[Family], used: float) -> Family | None:
-    """Whoever of those that take part had the least time; None where all are exhausted."""
-    return min(takes_part(families, used), key=lambda family: family.used, default=None)
+def next_family(families: Sequence[Family], used: float, fits: Callable[[Family], bool]) -> Family | None:
+    """Whoever of those that take part had the least time; the best of the others where none of those has a trial left
+    that fits, and None where nobody has.
+
+    Args:
+        fits: whether a model has something left to try, and the time for it.
+    """
+    inside = [family for family in takes_part(families, used) if fits(family)]
+    if inside:
+        return min(inside, key=lambda family: family.used)
+    return next((family for family in in_order(families) if fits(family)), None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -176,14 +175,15 @@ class Session:
             search = Search(
                 [baseline], self.objective, budget, lambda: 0.0, self.trials, self.config.epochs, self.display
             )
-            self._calibrate(search, baseline)
-            search.families = self._families(study, search, baseline)
-            self.display.candidates([family.candidate for family in search.families])
             try:
+                self._calibrate(search, baseline)
+                search.families = self._families(study, search, baseline)
+                self.display.candidates([family.candidate for family in search.families])
                 search.run()
                 return self._finish(search)
             except KeyboardInterrupt:
-                export_best(search.families, self.trials, self.folder)
+                if baseline.best is not None:
+                    export_best(search.families, self.trials, self.folder)
                 raise
 
     def _calibrate(self, search: Search, baseline: Family) -> None:
@@ -216,7 +216,7 @@ class Session:
             chosen = self._candidates([name for name in self.config.models if name != BASELINE])
         else:
             static = static_candidates(self.facts, search.budget.total)
-            chosen = [self._kept(one) for one in [*static, *trained_candidates(self.facts, memory)]]
+            chosen = [one.without(self.config.kept) for one in [*static, *trained_candidates(self.facts, memory)]]
             chosen = [one for one in chosen if one.model != BASELINE]
         trained = [one for one in chosen if one.trained]
         pace = None
@@ -247,18 +247,8 @@ class Session:
         return max(1, int(seconds / (EPOCHS_GOOD * pace)))
 
     def _candidates(self, names: Sequence[str]) -> list[Candidate]:
-        return [self._kept(one) for one in choose(names, self.facts, self.config.budget, memory_total())]
-
-    def _kept(self, one: Candidate) -> Candidate:
-        """Without the settings that were given: they are not searched."""
-        kept = self.config.kept
-        starts = [{key: value for key, value in start.items() if key not in kept} for start in one.starts]
-        return replace(
-            one,
-            starts=tuple({tuple(start.items()): start for start in starts}.values()),
-            fixed={key: value for key, value in one.fixed.items() if key not in kept},
-            space={key: space for key, space in one.space.items() if key not in kept},
-        )
+        found = choose(names, self.facts, self.config.budget, memory_total())
+        return [one.without(self.config.kept) for one in found]
 
     def _finish(self, search: Search) -> SearchResult:
         before = tested(self.trials)

@@ -69,8 +69,7 @@ class Search:
 
     def _next(self) -> Family | None:
         """Whose turn it is, among those whose trials still fit."""
-        fitting = [family for family in self.families if self._fits(family)]
-        return next_family(fitting, self.budget.used) if fitting else None
+        return next_family(self.families, self.budget.used, self._fits)
 
     def _fits(self, family: Family) -> bool:
         left = self.left
@@ -92,7 +91,7 @@ class Search:
     def _allowed(self, family: Family) -> float:
         """Seconds that one training of it may plan for."""
         number, count = round_at(self.budget.used, len(self.families)), len(self.families)
-        beside = sum(one.candidate.trained for one in takes_part(self.families, self.budget.used))
+        beside = sum(one.candidate.trained and not one.over for one in takes_part(self.families, self.budget.used))
         share = self.budget.total * round_share(number, count) / max(1, beside)
         return min(TRAINING_SHARE * share, self.left)
 

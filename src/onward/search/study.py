@@ -38,6 +38,8 @@ REPEATS = 10
 """Draws of settings that were tried already, in a row, after which a space counts as exhausted."""
 GIVE_UP = 3
 """Failures of a model that has given nothing yet, after which it is left alone."""
+SIZE = ("model.width", "model.blocks", "model.layers", "model.feed_forward", "model.max_length", "model.features")
+"""Settings that decide how long an epoch takes."""
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
@@ -78,9 +80,9 @@ class Family:
 
     @property
     def trials(self) -> list[FrozenTrial]:
-        """All that were begun, in their order."""
-        waiting = (TrialState.WAITING,)
-        return [trial for trial in self.study.get_trials(deepcopy=False) if trial.state not in waiting]
+        """All that were begun, in their order; without draws of settings that had been tried."""
+        every = self.study.get_trials(deepcopy=False)
+        return [one for one in every if one.state != TrialState.WAITING and "same_as" not in one.user_attrs]
 
     def count(self, *states: TrialState) -> int:
         """Trials in these states."""
@@ -170,8 +172,7 @@ class Family:
         """What an epoch takes: as in the latest trial of that size, else the most in any trial; None where unknown."""
         known = [(trial.params, trial.user_attrs.get("epoch_seconds")) for trial in self.trials]
         paces = [(params, pace) for params, pace in known if pace is not None]
-        size = ("model.width", "model.blocks", "model.layers", "model.feed_forward", "model.features", "train.windows")
-        alike = [pace for params, pace in paces if all(params.get(key) == settings.get(key) for key in size)]
+        alike = [pace for params, pace in paces if all(params.get(key) == settings.get(key) for key in SIZE)]
         probed = self.file.user_attrs.get("epoch_seconds")
         return alike[-1] if alike else max((pace for _, pace in paces), default=probed)
 
