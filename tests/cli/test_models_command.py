@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Annotated
 
 import pytest
 from pydantic import Field
@@ -11,12 +12,13 @@ from onward.cli.main import main
 from onward.config import Config
 from onward.models.describe import describe_model, describe_settings
 from onward.models.registry import MODELS
+from onward.space import Range
 
 
 class Sample(Config):
     """Settings with every form of bound."""
 
-    width: int = Field(64, ge=8, le=512)
+    width: Annotated[int, Range(8, 64, log=True)] = Field(64, ge=8, le=512)
     """Width of a state."""
     rate: float | None = Field(None, gt=0, lt=1)
     """Share that is dropped."""
@@ -32,9 +34,11 @@ def test_settings_show_bounds_and_docstrings() -> None:
         "default": 64,
         "values": "≥ 8, ≤ 512",
         "about": "Width of a state.",
+        "searched": "8 to 64, logarithmic",
     }
     assert (rate.type, rate.default, rate.values) == ("number or absent", None, "> 0, < 1")
     assert (plain.type, plain.values) == ("boolean", "")
+    assert plain.searched == ""
 
 
 @pytest.mark.parametrize("name", MODELS)
