@@ -99,7 +99,7 @@ class SearchDisplay(Observer):
         """As `Observer.ended`."""
         self._trials += 1
         trial = next(one for one in family.trials if one.number == number)
-        if trial.state == TrialState.FAIL:
+        if trial.state == TrialState.FAIL and not trial.user_attrs.get("stopped"):
             self._console.print(
                 f"trial {self._trials}: {family.model} failed: {trial.user_attrs['error']}", markup=False
             )

@@ -93,7 +93,8 @@ def family_results(families: Sequence[Family], trials: Path) -> list[FamilyResul
                 trials=len(family.trials),
                 complete=family.count(TrialState.COMPLETE),
                 pruned=family.count(TrialState.PRUNED),
-                failed=family.count(TrialState.FAIL),
+                failed=family.count(TrialState.FAIL) - family.stopped,
+                stopped=family.stopped,
                 seconds=round(family.used, 3),
                 validation=None if best is None else best.value,
                 settings=_settings(family),
@@ -119,7 +120,7 @@ def failures(families: Sequence[Family]) -> list[FailedTrial]:
         FailedTrial(model=family.model, number=trial.number, error=str(trial.user_attrs.get("error", "unknown")))
         for family in families
         for trial in family.trials
-        if trial.state == TrialState.FAIL
+        if trial.state == TrialState.FAIL and not trial.user_attrs.get("stopped")
     ]
 
 

@@ -24,7 +24,9 @@ class FamilyResult(Payload):
     pruned: int
     """Trials that were ended early, as others did better."""
     failed: int
-    """Trials that failed or were stopped."""
+    """Trials that failed."""
+    stopped: int
+    """Trials that Ctrl-C or the end of the budget came upon before they had a result."""
     seconds: float
     """Time that they took together."""
     validation: float | None

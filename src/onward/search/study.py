@@ -109,7 +109,7 @@ class Family:
     def over(self) -> bool:
         """Whether nothing is left to try: its space is exhausted, or it only fails."""
         done, failed = self.count(*DONE), self.count(TrialState.FAIL)
-        if not done and failed - self._stopped >= GIVE_UP:
+        if not done and failed - self.stopped >= GIVE_UP:
             return True
         if not self.candidate.space:
             return done > 0
@@ -117,8 +117,8 @@ class Family:
         return self._repeats >= REPEATS or (not self.candidate.trained and done >= most)
 
     @property
-    def _stopped(self) -> int:
-        """Trials that failed for no fault of their own."""
+    def stopped(self) -> int:
+        """Trials that count as failed for no fault of their own: Ctrl-C, the end of the budget."""
         return sum(bool(trial.user_attrs.get("stopped")) for trial in self.trials)
 
     def ask(self) -> Asked | None:

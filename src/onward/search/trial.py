@@ -134,8 +134,7 @@ class TrialWatch:
         self.epoch_seconds: float | None = None
         self.validation_seconds = 0.0
         self._validations = 0
-        self._first: tuple[float, int] | None = None  # time and step of the first look
-        self._validated = 0.0
+        self._first: tuple[float, float] | None = None  # time of the first look, and epochs done by then
         self._last = clock()
 
     def stepped(self, step: int, per_epoch: int) -> bool:
@@ -144,12 +143,11 @@ class TrialWatch:
         self.shown(step / per_epoch)
         if self._first is None:
             if step >= min(PROBE_STEPS, per_epoch):  # the first steps warm caches, and not all of them the same
-                self._first = (now, step)
+                self._first = (now, step / per_epoch)
             return False
-        since, first = self._first
-        enough = now - since >= PROBE_SECONDS and step > first
-        if enough and self.repace and not self._validations:
-            self._pace((now - since) / (step - first) * per_epoch, step / per_epoch)
+        since, before = self._first
+        if now - since >= PROBE_SECONDS and self.repace and not self._validations:
+            self._pace((now - since) / (step / per_epoch - before), step / per_epoch)
         if now < self.deadline:
             return False
         if not self._validations:
@@ -162,9 +160,9 @@ class TrialWatch:
         now = self.clock()
         self.validation_seconds = now - self._last
         self._validations += 1
-        if self._first is not None:
-            since, _ = self._first
-            self.epoch_seconds = (now - since) / epochs
+        if self._first is not None and epochs > self._first[1]:
+            since, before = self._first
+            self.epoch_seconds = (now - since) / (epochs - before)
         if self._validations == 1 and self.epoch_seconds is not None and self.repace:
             self._pace(self.epoch_seconds, epochs)  # first: what is begun again has reported nothing
         self.report(epochs, value)
