@@ -196,15 +196,24 @@ def apply_settings(values: Mapping[str, Any], settings: Iterable[str]) -> dict[s
             inner = inner.setdefault(key, {})
             if not isinstance(inner, dict):
                 raise ConfigError(f"--set {setting!r}: '{key}' is a value, not a group of settings")
-        inner[keys[-1]] = _value(text.strip())
+        inner[keys[-1]] = parse_value(text.strip())
     return merged
 
 
-def _value(text: str) -> Any:
+def parse_value(text: str) -> Any:
+    """A value as it is typed on a command line: TOML, or else plain text."""
     try:
         return tomllib.loads(f"v = {text}")["v"]
     except tomllib.TOMLDecodeError:
         return text
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values under dotted keys: `{"train": {"epochs": 3}}` becomes `{"train.epochs": 3}`."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return found
 
 
 def _copy(values: Mapping[str, Any]) -> dict[str, Any]:

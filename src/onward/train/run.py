@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from onward.bundle import add_metrics, bundle_folder, measurements, read_manifest, write_bundle
-from onward.config import RunConfig, TrainConfig, apply_settings, dump_toml, read_toml
+from onward.config import RunConfig, TrainConfig, apply_settings, dump_toml, flat, read_toml
 from onward.data.dataset import Dataset, open_dataset
 from onward.data.sequences import Histories
 from onward.data.split import Split, split
@@ -173,18 +173,11 @@ def _resumed(folder: Path, data: Dataset, asked: RunConfig | None) -> RunConfig:
 
 def differences(one: RunConfig, other: RunConfig) -> list[str]:
     """Settings in which two runs differ, as "key: value, not value"; where the data lies doesn't count."""
-    left, right = _flat(one.model_dump(mode="json")), _flat(other.model_dump(mode="json"))
+    left, right = flat(one.model_dump(mode="json")), flat(other.model_dump(mode="json"))
     keys = sorted((left.keys() | right.keys()) - {"dataset_path"})
     return [
         f"{key} is {left.get(key)!r} there, {right.get(key)!r} here" for key in keys if left.get(key) != right.get(key)
     ]
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat
 
 
 def _run(
