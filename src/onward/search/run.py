@@ -223,7 +223,7 @@ class Session:
         if trained:
             first = trained[0]
             settings = {**first.fixed, **first.starts[0]}
-            pace = probe(self.objective, first.model, settings, self.trials / "probe", search.budget)
+            pace = probe(self.objective, first.model, settings, self.trials / "probe", self.clock)
             most = self._affordable(search, pace)
             trained = trained if self.config.models else trained[:most]
         chosen = [one for one in chosen if not one.trained or one in trained]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ import optuna
 from optuna.trial import Trial
 
 from onward.errors import OnwardError
-from onward.search.budget import EPOCHS_LEAST, EPOCHS_MOST, Budget, fitting_epochs
+from onward.search.budget import EPOCHS_LEAST, EPOCHS_MOST, Budget, Clock, fitting_epochs
 from onward.search.rounds import next_family, round_at, round_share, takes_part
 from onward.search.study import Asked, Family
 from onward.search.trial import Objective, OutOfTime, Repace, TrialWatch
@@ -165,12 +166,12 @@ class Search:
                 shutil.rmtree(run, ignore_errors=True)
 
 
-def probe(objective: Objective, model: str, settings: Mapping[str, Value], folder: Path, budget: Budget) -> float:
+def probe(objective: Objective, model: str, settings: Mapping[str, Value], folder: Path, clock: Clock) -> float:
     """Seconds that an epoch takes, by the first steps of a training that is not gone on with.
 
     Raises what a training raises.
     """
-    watch = TrialWatch(budget.clock, budget.clock() + budget.left, 0.0, 0, lambda done, value: None)
+    watch = TrialWatch(clock, math.inf, 0.0, 0, lambda done, value: None)
     try:
         objective(model, {**settings, "train.epochs": EPOCHS_MOST}, folder, watch)
     except Repace as news:

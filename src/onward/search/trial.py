@@ -134,19 +134,18 @@ class TrialWatch:
         self.epoch_seconds: float | None = None
         self.validation_seconds = 0.0
         self._validations = 0
-        self._first: tuple[float, float] | None = None  # time of the first look, and epochs done by then
         self._last = clock()
+        self._first = (self._last, 0.0)  # what the pace is counted from: time, and epochs done by then
 
     def stepped(self, step: int, per_epoch: int) -> bool:
         """As `Watch.stepped`. Raises Repace, or OutOfTime where there is no validation yet."""
         now = self._last = self.clock()
         self.shown(step / per_epoch)
-        if self._first is None:
-            if step >= min(PROBE_STEPS, per_epoch):  # the first steps warm caches, and not all of them the same
-                self._first = (now, step / per_epoch)
-            return False
+        if step == PROBE_STEPS < per_epoch:  # what comes before is making the model, and warming up
+            self._first = (now, step / per_epoch)
         since, before = self._first
-        if now - since >= PROBE_SECONDS and self.repace and not self._validations:
+        known = step > PROBE_STEPS and now - since >= PROBE_SECONDS
+        if known and self.repace and not self._validations:
             self._pace((now - since) / (step / per_epoch - before), step / per_epoch)
         if now < self.deadline:
             return False
@@ -160,10 +159,10 @@ class TrialWatch:
         now = self.clock()
         self.validation_seconds = now - self._last
         self._validations += 1
-        if self._first is not None and epochs > self._first[1]:
-            since, before = self._first
+        since, before = self._first
+        if epochs > before:
             self.epoch_seconds = (now - since) / (epochs - before)
-        if self._validations == 1 and self.epoch_seconds is not None and self.repace:
+        if self._validations == 1 and self.repace and self.epoch_seconds is not None:
             self._pace(self.epoch_seconds, epochs)  # first: what is begun again has reported nothing
         self.report(epochs, value)
 
