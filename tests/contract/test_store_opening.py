@@ -16,23 +16,29 @@ from onward.serve.store.protocol import (
 )
 from onward.serve.store.sql import open_database
 
+UNDO = (
+    "ALTER TABLE events DROP COLUMN features",
+    "DROP INDEX events_received",
+    "DROP TABLE copies",
+    "ALTER TABLE impressions DROP COLUMN sample",
+    "UPDATE meta SET value = '1' WHERE name = 'version'",
+    "INSERT INTO impressions(request_id, user_id, time, model, policy, items) "
+    "VALUES ('old', 'ann', 5, 'm1', 'top', '[\"tea\"]')",
+)
+"""What leads back to the tables of version 1, and a row of then."""
 
-def test_a_store_of_version_1_is_brought_forward(url: str, reopen: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as older:
-        older.setattr(tables, "STEPS", tables.STEPS[:1])
-        older.setattr(tables, "VERSION", 1)
-        store = reopen()
-        store.append([event(1)])
-        database = open_database(url, False)
-        with database.transaction() as transaction:
-            transaction.run(
-                "INSERT INTO impressions(request_id, user_id, time, model, policy, items) "
-                "VALUES ('old', 'ann', 5, 'm1', 'top', '[\"tea\"]')"
-            )
-        with pytest.raises(StoreError):
-            database.read("SELECT sample FROM impressions")
-        database.close()
-        store.close()
+
+def test_a_store_of_version_1_is_brought_forward(url: str, reopen: Open) -> None:
+    store = reopen()
+    store.append([event(1)])
+    store.close()
+    database = open_database(url, False)
+    with database.transaction() as transaction:
+        for statement in UNDO:
+            transaction.run(statement)
+    with pytest.raises(StoreError):
+        database.read("SELECT sample FROM impressions")
+    database.close()
     store = reopen()
     assert items(store, "ann") == ["tea"]
     assert store.append([event(1)])[0].status == "duplicate"
