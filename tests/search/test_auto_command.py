@@ -21,7 +21,13 @@ from onward.config import read_toml
 from onward.data.prepare import prepare
 from onward.data.synthetic import chain_events
 
-COMMAND = [sys.executable, "-c", "import sys; from onward.cli.main import main; sys.exit(main())", "auto"]
+CODE = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs, and what they start, ignore it
+from onward.cli.main import main
+sys.exit(main())
+"""
+COMMAND = [sys.executable, "-c", CODE, "auto"]
 MODELS = ["--models", "personal-frequency,gru", "--protocol", "last", "--budget", "10m"]
 GIVEN = ["train.epochs=3", "train.learning_rate=0.01", "model.width=16", "model.dropout=0.1"]
 SETTINGS = [word for setting in GIVEN for word in ("--set", setting)]

@@ -17,7 +17,7 @@ LONGEST = 20.0
 
 
 def answer(request: Request) -> Answer:
-    return Answer((), str(request.user), 0, None, 0, 0, {})
+    return Answer((), str(request.user), 0, None, 0, 0, 0, {})
 
 
 class Held:
