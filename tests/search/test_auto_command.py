@@ -50,10 +50,10 @@ def searched(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
 
 
 def trials(folder: Path) -> int:
-    """Trials in the study file, as another program sees them."""
+    """Trials in the study file, as another program sees them: what was cut off in mid-commit is rolled back first."""
     if not (folder / "study.db").is_file():
         return 0
-    with sqlite3.connect(f"file:{folder / 'study.db'}?mode=ro", uri=True) as study:
+    with sqlite3.connect(f"file:{folder / 'study.db'}?mode=rw", uri=True) as study:
         try:
             repeated = "SELECT trial_id FROM trial_user_attributes WHERE key = 'same_as'"
             return int(study.execute(f"SELECT count(*) FROM trials WHERE trial_id NOT IN ({repeated})").fetchone()[0])
