@@ -71,6 +71,8 @@ class Connection(asyncio.Protocol):
         self.transport.write(data)  # type: ignore[union-attr]
 
     def data_received(self, data: bytes) -> None:
+        if self.doing is None:
+            return  # the server says that a connection was never used, and closes it
         self.buffer += data
         end = self.buffer.find(b"\r\n\r\n")
         if end < 0:
