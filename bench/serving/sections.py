@@ -21,6 +21,8 @@ TRICKLING, ADDRESSES = 3_000, 8
 SLOW = "[retrieval]\nexact_items = 100_000_000\n"
 FORGETFUL = "[models]\nremembered_mib = 0\n"
 """Every state is computed anew, in each worker."""
+SOON_FULL = "[models]\nremembered_mib = 8\n"
+"""Of minutes under load: by default what is remembered fills for a quarter of an hour, and would hide what leaks."""
 SHORT = 5.0
 """Seconds of load before a server is measured."""
 
@@ -164,7 +166,7 @@ def measure_start(plan: Plan) -> dict:
 def measure_soak(plan: Plan) -> dict:
     """Minutes of lists and events: errors, p99 and memory of each minute."""
     material, memory = plan.main, []
-    with plan.serve(material) as server:
+    with plan.serve(material, SOON_FULL) as server:
         _warm(server, material)
         minutes = []
         for minute in range(round(plan.given.soak)):
