@@ -10,6 +10,7 @@
       README.md             the model card, made from the manifest
       features.json         of a model that reads features: how each column was fitted
       links.parquet         of a model that reads links: user and friend, by their ids, and weight
+      optimiser.safetensors of a training by Adagrad: its sums of squares, from which `onward update` goes on
       encoder.onnx          where it was asked for: the encoder's layers for ONNX Runtime, without the item vectors
 
 Nothing in the folder is code, and loading never executes anything from it: the model's class comes from the
@@ -31,6 +32,7 @@ import polars as pl
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
+from torch import Tensor
 
 from onward.card import model_card
 from onward.config import RunConfig, dump_toml, read_toml
@@ -48,9 +50,10 @@ from onward.models.sequence import SequenceModel
 
 PACKAGES = ("onward", "numpy", "polars", "safetensors", "scipy", "torch")
 COUNT_COLUMN, TIE_COLUMN = "_train_count", "_tie_rank"
-FILES = ("README.md", "config.toml", "items.parquet", "weights.safetensors")
+WEIGHTS, SUMS = "weights.safetensors", "optimiser.safetensors"
+FILES = ("README.md", "config.toml", "items.parquet", WEIGHTS)
 ENCODER, FEATURES, LINKS = "encoder.onnx", "features.json", "links.parquet"
-OPTIONAL = (FEATURES, LINKS, ENCODER)
+OPTIONAL = (FEATURES, LINKS, SUMS, ENCODER)
 """Files that a bundle may have or not."""
 FEATURES_FORMAT = "onward.features/1"
 
@@ -77,6 +80,8 @@ def write_bundle(
     training: Mapping[str, Any],
     overwrite: bool = False,
     links: pl.DataFrame | None = None,
+    parent: str | None = None,
+    sums: Mapping[str, Tensor] | None = None,
 ) -> Path:
     """Write a trained model as a bundle; nothing is left behind when it fails.
 
@@ -85,6 +90,8 @@ def write_bundle(
         dataset: manifest of the dataset that was trained on.
         training: facts to record, JSON values: seconds, parameters, best_epoch...
         links: as in `Bundle`; the bundle then holds rows of users.
+        parent: hash of the weights that the training went on from.
+        sums: Adagrad's sums of squares, by the parameters' names.
 
     Raises:
         OutputError: the folder exists (unless `overwrite`) or can't be written.
@@ -105,6 +112,7 @@ def write_bundle(
         model=model.name,
         dataset=dataset.hash,
         data=facts,
+        parent=parent,
         items=model.items.n,
         holds_user_rows=model.traits.holds_user_rows or links is not None,
         seen=dataset.seen,
@@ -115,7 +123,9 @@ def write_bundle(
     )
     with atomic_folder(folder, overwrite=overwrite) as new:
         (new / "config.toml").write_text(dump_toml(config), encoding="utf-8")
-        safetensors.torch.save_file(state, new / "weights.safetensors")
+        safetensors.torch.save_file(state, new / WEIGHTS)
+        if sums:
+            safetensors.torch.save_file(dict(sums), new / SUMS)
         _items_frame(catalog, model.items).write_parquet(new / "items.parquet")
         if isinstance(model, SequenceModel) and model.features is not None:
             written = {"format": FEATURES_FORMAT, "columns": dump_columns(model.features.columns)}
@@ -156,7 +166,7 @@ def load_bundle(path: str | Path, device: torch.device | None = None, onnx: bool
             model.use_features(_read_features(folder), None)
         if isinstance(model, SequenceModel):
             model.to(place)
-        model.load_state(safetensors.torch.load((folder / "weights.safetensors").read_bytes()))
+        model.load_state(safetensors.torch.load((folder / WEIGHTS).read_bytes()))
         links = pl.read_parquet(folder / LINKS) if LINKS in manifest.files else None
     except (ConfigError, pl.exceptions.PolarsError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
         message = error.message if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
@@ -169,6 +179,13 @@ def load_bundle(path: str | Path, device: torch.device | None = None, onnx: bool
 
         answer_by_graph(model, (folder / ENCODER).read_bytes())
     return Bundle(folder, manifest, config, model, Catalog(frame.drop(COUNT_COLUMN, TIE_COLUMN)), links)
+
+
+def read_sums(bundle: Bundle) -> dict[str, Tensor]:
+    """What Adagrad can go on from, by the parameters' names; empty of a model that it didn't train."""
+    if SUMS not in bundle.manifest.files:
+        return {}
+    return safetensors.torch.load((bundle.path / SUMS).read_bytes())
 
 
 def _read_features(folder: Path) -> list[Column]:

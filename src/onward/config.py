@@ -137,6 +137,26 @@ class TrainConfig(Config):
     """What the scores of items without a training event are raised by; absent: fitted, so that it costs that much."""
 
 
+class FineTuneConfig(Config):
+    """How a model goes on learning from new events; all that isn't said here is as in its own training."""
+
+    epochs: int = Field(3, ge=1)
+    """Passes over the new events and the replayed ones."""
+    learning_rate_share: float = Field(0.5, gt=0)
+    """Peak step size, as a share of that of the model's own training."""
+    replay: float = Field(1.0, ge=0)
+    """Old events that are trained on again for each new one, about: whole histories of users drawn at random."""
+
+
+class FineTuned(FineTuneConfig):
+    """What a model went on from, and how."""
+
+    parent: str
+    """SHA-256 of the weights that it went on from."""
+    since: int
+    """First instant of what those hadn't learned from, microseconds UTC."""
+
+
 class RunConfig(Config):
     """Everything that determines one run's result."""
 
@@ -152,6 +172,8 @@ class RunConfig(Config):
     """What was trained on, validated and tested."""
     train: TrainConfig = TrainConfig()
     """The training loop."""
+    fine_tune: FineTuned | None = None
+    """Of a model that went on from another one's weights (`onward update`); absent: trained from nothing."""
     model: dict[str, Any] = {}
     """`name`, and the settings of that model's own Config, all of them once resolved."""
 

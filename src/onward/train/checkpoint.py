@@ -12,9 +12,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from onward.config import TrainConfig
 from onward.errors import FormatError
 from onward.files import atomic_file
-from onward.train.optim import Optimiser
+from onward.models.sequence import SequenceModel
+from onward.train.optim import Optimiser, make_optimiser
 
 FORMAT = "onward.checkpoint/1"
 
@@ -81,6 +83,16 @@ def load_checkpoint(path: Path, model: nn.Module, optimiser: Optimiser | None = 
         if "generator.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["generator.cuda"])
     return Progress(**json.loads(metadata["progress"]))
+
+
+def adagrad_sums(path: Path, model: SequenceModel, config: TrainConfig) -> dict[str, Tensor]:
+    """What `Optimiser.sums` was at a checkpoint of this model; empty where nothing is updated by Adagrad."""
+    optimiser = make_optimiser(model, config)
+    if not optimiser.has_sums:
+        return {}
+    with torch.random.fork_rng():  # which a checkpoint restores too
+        load_checkpoint(path, model, optimiser)
+    return optimiser.sums(dict(model.named_parameters()))
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +35,8 @@ from onward.train.optim import Optimiser, learning_rate, make_optimiser
 from onward.train.tracking import Tracker
 from onward.train.watch import Watch
 
+LAST, BEST = Path("checkpoints/last.safetensors"), Path("checkpoints/best.safetensors")
+"""Where a run keeps the newest state of its training, and the one that validated best."""
 CHECK_STEPS = 20
 """Steps between looks at the loss."""
 SAVE_SECONDS = 30.0
@@ -58,17 +60,19 @@ def train_model(
     resume: bool = False,
     request_time: RequestTime = "none",
     watch: Watch | None = None,
+    sums: Mapping[str, Tensor] | None = None,
 ) -> Progress:
     """Train, and leave the best weights (by `config.monitor`; the last without validation) in the model.
 
     `request_time` is what the model is told about when each target came, as `SplitConfig` says. Checkpoints go to
     `folder/checkpoints`, metrics to `folder/metrics.jsonl`. `watch` sees how it goes, and may end it.
+    `sums` is what Adagrad goes on from (`Optimiser.start_from`).
 
     Raises:
         TrainingError: the loss became NaN or diverged; names the step.
         Stopped: Ctrl-C, after a checkpoint.
     """
-    last, best = folder / "checkpoints" / "last.safetensors", folder / "checkpoints" / "best.safetensors"
+    last, best = folder / LAST, folder / BEST
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         windows = model.traits.resolve_windows(config.windows, model.name)
@@ -87,6 +91,7 @@ def train_model(
         if not batches.n_targets:
             raise ConfigError("no user has two training events, so there is nothing to learn an order from")
         optimiser = make_optimiser(model, config)
+        optimiser.start_from(sums or {}, dict(model.named_parameters()))
         progress = load_checkpoint(last, model, optimiser) if resume and last.is_file() else Progress()
         with Tracker(folder, progress.step) as tracker, _ctrl_c() as stopping, team(parts_of(model, config)) as threads:
             gradients = Gradients(model, batches, seed, threads)

@@ -44,6 +44,32 @@ class Optimiser:
             for group in part.param_groups:
                 group["lr"] = value * factor
 
+    @property
+    def has_sums(self) -> bool:
+        """Whether it updates something by Adagrad."""
+        return any(isinstance(part, RowAdagrad | torch.optim.Adagrad) for part in self.parts)
+
+    def start_from(self, sums: Mapping[str, Tensor], names: Mapping[str, nn.Parameter]) -> None:
+        """Let Adagrad go on from its sums of squares of an earlier training, by the parameters' names.
+
+        They are what decides the steps of a row for good. AdamW's moments are not gone on with: a hundred steps
+        replace them, which warm-up covers.
+        """
+        by_parameter = {id(parameter): sums[name] for name, parameter in names.items() if name in sums}
+        for part in self.parts:
+            for parameter in [parameter for group in part.param_groups for parameter in group["params"]]:
+                if id(parameter) in by_parameter:
+                    part.state[parameter]["sum"] = by_parameter[id(parameter)].to(parameter.device).clone()
+
+    def sums(self, names: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
+        """Name of each parameter that Adagrad updates -> its sum of squares, a number a row for tables of items."""
+        found = {}
+        for name, parameter in names.items():
+            for part in self.parts:
+                if "sum" in part.state.get(parameter, {}):
+                    found[name] = part.state[parameter]["sum"].detach().cpu()
+        return found
+
     def update(self, clip_norm: float) -> None:
         """One update along the parameters' gradients, scaled down to a global norm of `clip_norm`."""
         clip_gradients(self.parameters, clip_norm)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from onward.bundle import add_metrics, bundle_folder, measurements, read_manifest, write_bundle
 from onward.config import RunConfig, TrainConfig, apply_settings, dump_toml, flat, read_toml
@@ -26,9 +27,10 @@ from onward.models.registry import DEFAULT_MODEL, model_class
 from onward.models.sequence import SequenceModel
 from onward.preferences import apply_threads, preferences
 from onward.train.augmentation import check_augmentation
+from onward.train.checkpoint import adagrad_sums
 from onward.train.display import Display
 from onward.train.features import fit_features
-from onward.train.loop import train_model
+from onward.train.loop import BEST, train_model
 from onward.train.tracking import Tracker
 from onward.train.unseen import fit_shift
 from onward.train.watch import Watch
@@ -120,6 +122,7 @@ def _start(config: str | Path | None, like: str | Path | None, model: str) -> di
         raise ConfigError(f"{like} has not been evaluated yet", f"evaluate it first: onward evaluate {like}")
     values = read_toml(folder / "config.toml")
     values.get("train", {}).pop("stop_after", None)  # trains to the end of a schedule of its own
+    values.pop("fine_tune", None)  # and from nothing
     # how it was measured is not how this one is split, but a model must go on being told what it was trained with
     values["split"] = {"request_time": manifest.split.request_time}
     best, shift = manifest.training.get("best_epoch"), manifest.training.get("unseen_shift")
@@ -191,7 +194,7 @@ def _run(
 ) -> Trained:
     divided = split(data.histories, config.split, data.manifest.actions)
     histories, said = data.histories, list[str]()
-    training = _training(histories, divided, data, config)
+    training = training_events(histories, divided, data, config)
     settings = {key: value for key, value in config.model.items() if key != "name"}
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)  # initial weights
@@ -201,8 +204,9 @@ def _run(
         if isinstance(model, SequenceModel):
             columns, said, histories = fit_features(data, training, model.config, divided.config.request_time)
             model.use_features(columns, data.catalog.frame)
-            training = _training(histories, divided, data, config)
+            training = training_events(histories, divided, data, config)
     facts: dict[str, Any] = {"best_epoch": None}
+    sums: dict[str, Tensor] = {}
     if isinstance(model, SequenceModel):
         model.start_training(training, config.seed)
         check_augmentation(model, training, config.train)
@@ -217,28 +221,37 @@ def _run(
             (new / "checkpoints").mkdir()
     if isinstance(model, SequenceModel):
         seen = data.manifest.seen
-        facts, metrics = _train(folder, histories, training, seen, divided, model, config, resume, shown, watch)
+        facts, metrics, sums = run_loop(folder, histories, training, seen, divided, model, config, resume, shown, watch)
         if watch is not None and watch.ended:
             config = _ended(folder, config, facts["best_epoch"])
-        if (shift := _raised(model, histories, divided, seen, config.train)) is not None:
+        if (shift := raise_unseen(model, histories, divided, seen, config.train)) is not None:
             facts["unseen_shift"] = shift
             said = [*said, f"items without events: their scores are raised by {shift:.2f}"]
     else:
         metrics = validation_metrics(model, histories, divided.valid, data.manifest.seen)
     facts["parameters"] = model.parameters_count
-    _end(folder, facts, metrics, isinstance(model, SequenceModel))
+    close_metrics(folder, facts, metrics, isinstance(model, SequenceModel))
     facts |= {"features": said} if said else {}
-    links = links_by_id(data, model)
-    write_bundle(folder / "model", model, data.catalog, config, data.manifest, facts, overwrite=True, links=links)
+    write_bundle(
+        folder / "model",
+        model,
+        data.catalog,
+        config,
+        data.manifest,
+        facts,
+        overwrite=True,
+        links=links_by_id(data, model),
+        sums=sums,
+    )
     return Trained(folder, config, facts["seconds"], facts["parameters"], facts["best_epoch"], metrics, said)
 
 
-def _training(histories: Histories, divided: Split, data: Dataset, config: RunConfig) -> Histories:
+def training_events(histories: Histories, divided: Split, data: Dataset, config: RunConfig) -> Histories:
     """The training events, and what they weigh."""
     return with_action_weights(divided.training(histories), data.manifest.actions, config.train.action_weights)
 
 
-def _train(
+def run_loop(
     folder: Path,
     histories: Histories,
     training: Histories,
@@ -248,9 +261,18 @@ def _train(
     config: RunConfig,
     resume: bool,
     shown: bool,
-    watch: Watch | None,
-) -> tuple[dict[str, Any], dict[str, float]]:
-    """Facts of the training, and the metrics of the validation that chose the weights."""
+    watch: Watch | None = None,
+    sums: Mapping[str, Tensor] | None = None,
+) -> tuple[dict[str, Any], dict[str, float], dict[str, Tensor]]:
+    """Train by the loop, on this machine's device.
+
+    Args:
+        histories: all events, as the model reads them. training: those that train it.
+        sums: what Adagrad goes on from.
+
+    Returns:
+        Facts of the training, metrics of the validation that chose the weights, and what Adagrad could go on from.
+    """
     device = compute_device()
     model.to(device)
     machine = preferences()
@@ -269,9 +291,10 @@ def _train(
             resume,
             divided.config.request_time or "none",
             watch,
+            sums,
         )
     facts = {"seconds": progress.seconds, "best_epoch": progress.best_epoch, "steps": progress.step}
-    return facts, progress.best_metrics
+    return facts, progress.best_metrics, adagrad_sums(folder / BEST, model, config.train)
 
 
 def _ended(folder: Path, config: RunConfig, best_epoch: float) -> RunConfig:
@@ -282,8 +305,13 @@ def _ended(folder: Path, config: RunConfig, best_epoch: float) -> RunConfig:
     return changed
 
 
-def _raised(model: SequenceModel, histories: Histories, divided: Split, seen: str, config: TrainConfig) -> float | None:
-    """What the scores of items without training events were raised by; None where features make no items."""
+def raise_unseen(
+    model: SequenceModel, histories: Histories, divided: Split, seen: str, config: TrainConfig
+) -> float | None:
+    """Raise the scores of items without training events as far as is set, or fitted on validation.
+
+    Returns what the scores of items without training events were raised by; None where features make no items.
+    """
     if model.featured is None or not model.featured.makes_items or not model.config.ranks:
         return None
     shift = config.unseen_shift
@@ -294,7 +322,7 @@ def _raised(model: SequenceModel, histories: Histories, divided: Split, seen: st
     return shift
 
 
-def _end(folder: Path, facts: dict[str, Any], metrics: dict[str, float], resumed: bool) -> None:
+def close_metrics(folder: Path, facts: dict[str, Any], metrics: dict[str, float], resumed: bool) -> None:
     """Close metrics.jsonl with what the whole training came to."""
     step = int(facts.get("steps", 0))
     with Tracker(folder, resume_step=step if resumed else 0) as tracker:

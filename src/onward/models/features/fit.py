@@ -6,7 +6,7 @@ such events, an event's from the training events.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from onward.data.dataset import CODED, MISSING_TIME
+from onward.data.features.kinds import Owner
 from onward.data.sequences import Histories, Ints
 from onward.models.features.columns import (
     MICROSECONDS_A_DAY,
@@ -48,11 +49,7 @@ Floats = NDArray[np.float64]
 def fit_columns(source: Source, training: Histories, chosen: Sequence[Offered]) -> tuple[list[Column], list[str]]:
     """Fitted columns, and notes: which encoder a text got and why; which columns say nothing, since they have one value
     in all of the training part."""
-    _, positions = training.positions()
-    rows = {
-        "items": np.flatnonzero(training.item_counts()[1 : source.items.height + 1] > 0),
-        "users": np.flatnonzero(training.lengths > 0),
-    }
+    rows = training_rows(source, training)
     columns, notes = [], []
     for one in chosen:
         if one.kind == LINKS:
@@ -62,11 +59,7 @@ def fit_columns(source: Source, training: Histories, chosen: Sequence[Offered]) 
             else:
                 columns.append(fitted)
             continue
-        if one.owner == "events":
-            values, counts = _of_events(source, training, one, positions)
-        else:
-            values = source.column(one).gather(rows[one.owner])
-            counts = np.ones(len(values), dtype=np.int64)
+        values, counts = training_values(source, training, one, rows)
         encoder = ""
         if one.kind == "text":
             encoder, note = encoder_for(values)
@@ -77,6 +70,25 @@ def fit_columns(source: Source, training: Histories, chosen: Sequence[Offered]) 
         else:
             columns.append(fitted)
     return columns, notes
+
+
+def training_rows(source: Source, training: Histories) -> dict[Owner, Ints]:
+    """Whose columns are learned from: the training events' positions, and the rows of the items and users they have."""
+    return {
+        "events": training.positions()[1],
+        "items": np.flatnonzero(training.item_counts()[1 : source.items.height + 1] > 0),
+        "users": np.flatnonzero(training.lengths > 0),
+    }
+
+
+def training_values(
+    source: Source, training: Histories, one: Offered, rows: Mapping[Owner, Ints]
+) -> tuple[pl.Series, Ints]:
+    """Values of a column in the training part, and how often each occurs; `rows` as `training_rows` gives them."""
+    if one.owner == "events":
+        return _of_events(source, training, one, rows["events"])
+    values = source.column(one).gather(rows[one.owner])
+    return values, np.ones(len(values), dtype=np.int64)
 
 
 def _links(source: Source, training: Histories, one: Offered) -> Column | None:
@@ -127,12 +139,8 @@ def fit_column(one: Offered, values: pl.Series, counts: Ints, encoder: str = "")
 def _category(one: Offered, base: dict[str, Any], values: pl.Series, times: Ints, missing: bool) -> Column | None:
     longest = 1
     if one.kind == "categories":
-        sets = members(values)
-        sizes = sets.list.len().to_numpy()
-        longest = int(min(max(1, sizes.max(initial=1)), LONGEST))
-        values, times = sets.explode(empty_as_null=False, keep_nulls=False), np.repeat(times, sizes)
-    counted = pl.DataFrame({"value": values.cast(pl.String), "n": times}).group_by("value").agg(pl.col("n").sum())
-    counted = counted.sort(["n", "value"], descending=[True, False])
+        longest = int(min(max(1, members(values).list.len().to_numpy().max(initial=1)), LONGEST))
+    counted = count_values(one, values, times)
     if counted.height + missing < 2:
         return None
     hashed = counted.height > MANY_VALUES
@@ -143,6 +151,18 @@ def _category(one: Offered, base: dict[str, Any], values: pl.Series, times: Ints
         buckets=BUCKETS if hashed else 0,
         longest=longest,
     )
+
+
+def count_values(one: Offered, values: pl.Series, times: Ints) -> pl.DataFrame:
+    """`value` and `n`: how often a category, or a member of a set, occurs, most frequent first; null doesn't count."""
+    given = values.is_not_null()
+    values, times = values.filter(given), times[given.to_numpy()]
+    if one.kind == "categories":
+        sets = members(values)
+        times = np.repeat(times, sets.list.len().to_numpy())
+        values = sets.explode(empty_as_null=False, keep_nulls=False)
+    counted = pl.DataFrame({"value": values.cast(pl.String), "n": times}).group_by("value").agg(pl.col("n").sum())
+    return counted.sort(["n", "value"], descending=[True, False])
 
 
 def _number(base: dict[str, Any], numbers: Floats) -> Column:
