@@ -18,7 +18,7 @@ LAYERS = (
     {"recommend", "predict", "evaluate"},
     {"serve"},
     {"train"},
-    {"search"},
+    {"search", "prequential"},
     {"cli"},
 )
 SOURCE = Path(onward.__file__).parent

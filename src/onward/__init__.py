@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from onward.evaluate.compare import compare as compare
     from onward.evaluate.protocol import evaluate as evaluate
     from onward.evaluate.report import write_report as write_report
+    from onward.prequential.walk import prequential as prequential
     from onward.recommend import recommend as recommend
     from onward.recommend import recommend_all as recommend_all
     from onward.search.run import auto as auto
@@ -48,6 +49,7 @@ _NAMES = {
     "load": "onward.bundle:load_bundle",
     "open_dataset": "onward.data.dataset:open_dataset",
     "prepare": "onward.data.prepare:prepare",
+    "prequential": "onward.prequential.walk:prequential",
     "recommend": "onward.recommend:recommend",
     "recommend_all": "onward.recommend:recommend_all",
     "train": "onward.train.run:train",
@@ -67,6 +69,7 @@ __all__ = [
     "load",
     "open_dataset",
     "prepare",
+    "prequential",
     "recommend",
     "recommend_all",
     "train",

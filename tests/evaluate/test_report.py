@@ -18,7 +18,8 @@ from onward.errors import FormatError, OutputError
 from onward.evaluate import report_parts as parts
 from onward.evaluate import report_text as text
 from onward.evaluate.compare import Comparison, compare
-from onward.evaluate.report import safe_json, write_report
+from onward.evaluate.page import safe_json
+from onward.evaluate.report import write_report
 from onward.evaluate.report_facts import commands, prepare_command, read_facts, train_command
 from onward.evaluate.results import Estimate
 

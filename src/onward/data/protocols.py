@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -84,28 +85,40 @@ def by_time(data: Histories, config: SplitConfig) -> Split:
             "protocol 'time' needs event times, and this data set has none", "use --protocol last or --protocol users"
         )
     owner, positions = data.positions()
-    valid_from, test_from = _cuts(time[positions], config)
     when = time[positions]
-    first_of_time, _ = _runs(data)
-    later = when >= valid_from
-    train_end = data.start + np.bincount(owner[~later], minlength=len(data))
-
-    def part(low: int, high: int | None) -> Part:
-        chosen = positions[(when >= low) & (when < high)] if high is not None else positions[when >= low]
-        start, end = groups_of(data, chosen)
-        first = start == chosen  # one request a group, at its first event
-        chosen, start, end = chosen[first], start[first], end[first]
-        return part_of(data, owner_of(data)[chosen], first_of_time[chosen], start, end)
-
+    valid_from, test_from = _cuts(when, config)
+    train_end = data.start + np.bincount(owner[when < valid_from], minlength=len(data))
+    valid, test = by_periods(data, [(valid_from, test_from), (test_from, None)])
     resolved = config.model_copy(update={"valid_from": valid_from, "test_from": test_from})
-    valid, test = part(valid_from, test_from), part(test_from, None)
-    for name, rows in (("training", int((~later).sum())), ("validation", len(valid)), ("test", len(test))):
+    for name, rows in (("training", int((when < valid_from).sum())), ("validation", len(valid)), ("test", len(test))):
         if not rows:
             raise ConfigError(
                 f"the time cuts {valid_from} and {test_from} leave the {name} part empty",
                 "choose other valid_share and test_share, or --protocol last",
             )
     return Split(resolved, train_end, valid, test, 0)
+
+
+def by_periods(data: Histories, periods: Sequence[tuple[int, int | None]]) -> list[Part]:
+    """Requests for every event, or group, of some periods, each from what its user did strictly earlier in time.
+
+    Args:
+        periods: (first instant, one past the last, or None for no end) of each, microseconds UTC.
+    """
+    time = data.time
+    assert time is not None
+    _, positions = data.positions()
+    when, owner = time[positions], owner_of(data)
+    first_of_time, _ = _runs(data)
+
+    def part(low: int, high: int | None) -> Part:
+        chosen = positions[(when >= low) & (when < high)] if high is not None else positions[when >= low]
+        start, end = groups_of(data, chosen)
+        first = start == chosen  # one request a group, at its first event
+        chosen, start, end = chosen[first], start[first], end[first]
+        return part_of(data, owner[chosen], first_of_time[chosen], start, end)
+
+    return [part(low, high) for low, high in periods]
 
 
 def _cuts(when: Ints, config: SplitConfig) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from onward.config import Protocol, RequestTime, SplitConfig
-from onward.data.protocols import all_training, by_last_event, by_last_share, by_time, by_users
+from onward.data.protocols import all_training, by_last_event, by_last_share, by_periods, by_time, by_users
 from onward.data.requests import Part as Part
 from onward.data.requests import Split as Split
 from onward.data.sequences import Histories
@@ -61,18 +61,40 @@ def split(data: Histories, config: SplitConfig, actions: Sequence[str] = ()) -> 
 
 def _of_action(data: Histories, made: Split, code: int) -> Split:
     """Only requests for an event of one action."""
-    before = np.concatenate([[0], np.cumsum(is_action(data, code))])
 
     def asked_for(part: Part, name: str) -> Part:
-        asked = part.select(before[part.target_end] > before[part.target_start])
+        asked = _asking(data, part, code)
         if len(part) and not len(asked):
             raise ConfigError(
                 f"no event of the action '{made.config.target_action}' is left to predict in the {name} part",
                 "choose another split.target_action, or a larger part",
             )
-        return replace(asked, target_action=code)
+        return asked
 
     return replace(made, valid=asked_for(made.valid, "valid"), test=asked_for(made.test, "test"))
+
+
+def _asking(data: Histories, part: Part, code: int) -> Part:
+    """The requests of a part that ask for an event of one action."""
+    before = np.concatenate([[0], np.cumsum(is_action(data, code))])
+    asked = part.select(before[part.target_end] > before[part.target_start])
+    return replace(asked, target_action=code)
+
+
+def split_periods(
+    data: Histories, periods: Sequence[tuple[int, int]], config: SplitConfig, actions: Sequence[str] = ()
+) -> list[Part]:
+    """Requests for the events of some periods, as protocol `time` has them in its test part.
+
+    Args:
+        periods: (first instant, one past the last) of each, microseconds UTC.
+        config: resolved, of a split by time: says which action is asked for and what models are told of the time.
+    """
+    parts = [replace(part, request_time=config.request_time or "none") for part in by_periods(data, periods)]
+    if config.target_action is None:
+        return parts
+    code = action_code(config.target_action, actions, "split.target_action")
+    return [_asking(data, part, code) for part in parts]
 
 
 def usual_request_time(protocol: Protocol, timed: bool) -> RequestTime:

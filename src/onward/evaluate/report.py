@@ -5,27 +5,16 @@ The tables hold every number without JavaScript; the script draws charts from th
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
-import jinja2
-
-from onward import __version__
 from onward.errors import OutputError
-from onward.evaluate import report_text as text
+from onward.evaluate import page as page_of
 from onward.evaluate.compare import Comparison
 from onward.evaluate.report_facts import RunFacts, read_facts
 from onward.evaluate.report_view import build_page
 from onward.files import atomic_file
-
-MARK = '<meta name="generator" content="onward'
-"""Says that a file is a report, which may be written anew."""
 
 
 def write_report(comparison: Comparison | Sequence[Comparison], path: str | Path) -> Path:
@@ -39,7 +28,7 @@ def write_report(comparison: Comparison | Sequence[Comparison], path: str | Path
         FormatError: a run of the comparison is no longer there.
     """
     target = Path(path)
-    if target.is_file() and MARK not in _head(target):
+    if target.is_file() and page_of.MARK not in _head(target):
         raise OutputError(f"{target} exists and is not a report of onward", "choose another name, or remove it")
     comparisons = [comparison] if isinstance(comparison, Comparison) else list(comparison)
     if not comparisons:
@@ -54,45 +43,7 @@ def write_report(comparison: Comparison | Sequence[Comparison], path: str | Path
 def render(comparisons: Sequence[Comparison], facts: Mapping[str, RunFacts]) -> str:
     """The page as HTML; `facts` by path of each row's run."""
     page = build_page(comparisons, facts)
-    return _template().render(
-        page=page,
-        version=__version__,
-        css=_web("theme.css") + _web("report.css"),
-        js=_web("charts.js") + _web("report.js"),
-        chart_js=re.sub(r"//# sourceMappingURL=.*", "", _web("vendor/chart.umd.min.js")),
-        chart_licence=_web("vendor/chart.LICENSE.md"),
-        data=safe_json(asdict(page)),
-    )
-
-
-def safe_json(value: Any) -> str:
-    """JSON that can stand inside a <script> element: no text in it can end the element or open a comment."""
-    dumped = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    for character in "<>&":
-        dumped = dumped.replace(character, f"\\u{ord(character):04x}")
-    return dumped
-
-
-@cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {
-        "metric": text.metric_name,
-        "fixed": text.fixed,
-        "whole": text.whole,
-        "short": text.short,
-        "counted": text.counted,
-        "percent": text.percent,
-        "duration": text.duration,
-        "p_value": text.p_value,
-    }
-    return environment.from_string(_web("report.html.j2"))
-
-
-def _web(name: str) -> str:
-    return files("onward.evaluate").joinpath("web", *name.split("/")).read_text(encoding="utf-8")
+    return page_of.render(page_of.HERE, "report.html.j2", ("report.js",), page, asdict(page))
 
 
 def _head(file: Path) -> str:

@@ -120,6 +120,12 @@ def _start(config: str | Path | None, like: str | Path | None, model: str) -> di
         raise ConfigError(f"--like {like} trains its own model, '{manifest.model}', not '{model}'", "leave --model out")
     if not measurements(like):
         raise ConfigError(f"{like} has not been evaluated yet", f"evaluate it first: onward evaluate {like}")
+    return settings_again(folder)
+
+
+def settings_again(folder: Path) -> dict[str, Any]:
+    """Settings to train the model of a bundle again on other events, for as many epochs as validated best."""
+    manifest = read_manifest(folder)
     values = read_toml(folder / "config.toml")
     values.get("train", {}).pop("stop_after", None)  # trains to the end of a schedule of its own
     values.pop("fine_tune", None)  # and from nothing
