@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from onward.search.run import auto as auto
     from onward.search.run import tune as tune
     from onward.train.run import train as train
+    from onward.train.several import train_seeds as train_seeds
 
 __version__ = "0.1.0"
 
@@ -53,6 +54,7 @@ _NAMES = {
     "recommend": "onward.recommend:recommend",
     "recommend_all": "onward.recommend:recommend_all",
     "train": "onward.train.run:train",
+    "train_seeds": "onward.train.several:train_seeds",
     "tune": "onward.search.run:tune",
     "write_report": "onward.evaluate.report:write_report",
 }
@@ -73,6 +75,7 @@ __all__ = [
     "recommend",
     "recommend_all",
     "train",
+    "train_seeds",
     "tune",
     "write_report",
 ]

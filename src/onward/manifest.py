@@ -119,4 +119,8 @@ def bundle_folder(path: str | Path) -> Path:
             return candidate
     if (folder / "config.toml").is_file():
         raise FormatError(f"run {folder} has no trained model yet", "finish its training: onward train ... --resume")
+    if any(folder.glob("seed-*/config.toml")):
+        raise FormatError(
+            f"{folder} holds runs of several seeds", "name one of them; onward compare takes the folder as one model"
+        )
     raise FormatError(f"{folder} is neither a run nor a bundle: it has no manifest.json", "make one with: onward train")

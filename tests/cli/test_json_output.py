@@ -47,6 +47,7 @@ PAYLOADS = {
     "store.import": "onward.cli.store_import:ImportedEvents",
     "store.stats": "onward.cli.store_stats:StoreCounts",
     "train": "onward.cli.train:TrainedRun",
+    "train.seeds": "onward.cli.train:TrainedSeeds",
 }
 """Name of the schema's file -> the model."""
 SILENT = {"demo"}
@@ -114,12 +115,14 @@ def test_standard_output_is_the_payload_and_nothing_else(
         "doctor": "doctor",
         "train dataset --model popularity --protocol last -o popularity": "train",
         f"train dataset {gru} -o gru": "train",
+        "train dataset --model random --protocol last --seeds 2 -o random": "train.seeds",
         "auto dataset --models markov --budget 10m -o auto": "search",
         "tune dataset -m personal-frequency --budget 10m -o tune": "search",
         "evaluate gru": "evaluation",
         "train dataset --model markov -o by-time": "train",
         "prequential by-time --every 8 -o walk": "prequential",
         "compare popularity gru": "comparison",
+        "compare random gru": "comparison",
         "compare popularity gru -o report.html": "comparison",
         "runs": "runs",
         "runs diff popularity gru": "runs.diff",

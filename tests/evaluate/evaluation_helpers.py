@@ -104,13 +104,14 @@ def write_dataset(
     return open_dataset(folder)
 
 
-def write_run(folder: Path, dataset: Dataset, model: str, **settings: Any) -> Path:
-    """A run folder with a fitted static model, as `onward train` leaves it."""
+def write_run(folder: Path, dataset: Dataset, model: str, seed: int = 0, **settings: Any) -> Path:
+    """A run folder with a fitted static model, as `onward train` leaves it; settings are those of the split."""
     divided = split(dataset.histories, SplitConfig(**settings))
     training = divided.training(dataset.histories)
     made = build(model_class(model), {}, make_items(training, dataset.catalog.tie_rank))
-    made.fit(training, seed=0)
+    made.fit(training, seed)
     config = RunConfig(
+        seed=seed,
         dataset=dataset.manifest.hash,
         dataset_path=str(dataset.path),
         split=divided.config,

@@ -151,3 +151,78 @@ def test_the_audit_is_of_the_shared_split(runs: list[Path]) -> None:
     audit = compare(runs[:1], audit=True).audit
     assert audit is not None
     assert audit["format"] == "onward.audit/1"
+
+
+@pytest.fixture
+def several(tmp_path: Path, dataset: Dataset) -> Path:
+    """A model of chance with three seeds, as `onward train --seeds` leaves it."""
+    for seed in range(3):
+        write_run(tmp_path / f"several/seed-{seed}", dataset, "random", seed=seed, protocol="last")
+    return tmp_path / "several"
+
+
+def test_a_folder_of_seeds_is_one_row_the_mean_of_its_runs(runs: list[Path], several: Path) -> None:
+    result = compare([runs[1], several])
+    row = next(row for row in result.rows if row.label == "random")
+    assert [(one.seed, Path(one.path).name) for one in row.seeds] == [(0, "seed-0"), (1, "seed-1"), (2, "seed-2")]
+    assert row.run == str(several / "seed-0")
+    single = [evaluate(several / f"seed-{seed}") for seed in range(3)]
+    for name, estimate in row.evaluation.metrics.items():
+        values = [one.metrics[name].value for one in single]
+        assert [one.metrics[name] for one in row.seeds] == values
+        assert estimate.value == pytest.approx(np.mean(values))
+    test = result.test("random", "ndcg@10")
+    assert test is not None
+    assert test.difference.value == pytest.approx(
+        row.evaluation.metrics["ndcg@10"].value - result.rows[0].evaluation.metrics["ndcg@10"].value
+    )
+    assert test.difference.low < test.difference.value < test.difference.high < 0
+    means = np.mean([one.table["ndcg@10"].to_numpy() for one in single], axis=0)
+    assert row.evaluation.table["ndcg@10"].to_numpy() == pytest.approx(means)
+    assert row.evaluation.user_metrics["hr@5"].value == pytest.approx(
+        np.mean([one.user_metrics["hr@5"].value for one in single])
+    )
+    bucket, *_ = row.evaluation.slices["history_length"]
+    assert bucket.metrics["ndcg@10"].value == pytest.approx(
+        np.mean([one.slices["history_length"][0].metrics["ndcg@10"].value for one in single])
+    )
+    assert row.evaluation.lists["coverage@10"] == pytest.approx(np.mean([one.lists["coverage@10"] for one in single]))
+
+
+def test_a_folder_of_seeds_alone_and_as_the_baseline(runs: list[Path], several: Path) -> None:
+    assert [row.label for row in compare([several]).rows] == ["random"]
+    turned = compare([runs[1], several], baseline=str(several))
+    assert turned.baseline == "random"
+    up, down = turned.test("markov", "hr@5"), compare([runs[1], several]).test("random", "hr@5")
+    assert up is not None
+    assert down is not None
+    assert up.difference.low == pytest.approx(-down.difference.high)
+    assert up.p_value == pytest.approx(down.p_value)
+
+
+def test_seeds_of_other_settings_are_no_seeds(tmp_path: Path, dataset: Dataset, several: Path) -> None:
+    write_run(several / "seed-3", dataset, "random", seed=3, protocol="last", refit=True)
+    with pytest.raises(ConfigError, match=r"differ in more than their seed: split.refit is False there, True here"):
+        compare([several])
+    with pytest.raises(FormatError, match="runs of several seeds"):
+        evaluate(several)
+
+
+def test_what_can_be_found_follows_from_the_test(runs: list[Path], several: Path) -> None:
+    from scipy import stats
+
+    result = compare([*runs, several])
+    for test in result.tests:
+        if test.label == "random":
+            continue
+        # the interval's half width is 1.96 standard errors, about, as the bootstrap's ends are no normal's
+        error = (test.difference.high - test.difference.low) / (2 * 1.96)
+        multiple = stats.t.ppf(1 - 0.05 / 6, 59) + stats.t.ppf(0.8, 59)  # three tests share the level
+        assert test.detectable == pytest.approx(multiple * error, rel=0.15)
+    alone = compare(runs[:2]).test("popularity", "ndcg@10")
+    among = result.test("popularity", "ndcg@10")
+    assert alone is not None
+    assert among is not None
+    assert alone.detectable is not None
+    assert among.detectable is not None
+    assert alone.detectable < among.detectable

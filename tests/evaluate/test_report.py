@@ -233,7 +233,7 @@ def test_a_run_that_is_gone_is_named(tmp_path: Path) -> None:
 
 
 def test_commands_parse_and_leave_defaults_out(comparison: Comparison) -> None:
-    lines = commands([(row.path, read_facts(row.path)) for row in comparison.rows], comparison.part)
+    lines = commands([(row.path, read_facts(row.path), 0) for row in comparison.rows], comparison.part)
     for line in lines:
         if line.startswith("#"):
             continue

@@ -21,7 +21,12 @@ SHOWN = ("value_rmse", "value_mae", "mse", "auc", "log_loss", "accuracy", "preci
 
 
 def compare(
-    *runs: Annotated[Path, Parameter(help="Run folders or bundles trained on the same data and split.")],
+    *runs: Annotated[
+        Path,
+        Parameter(
+            help="Run folders or bundles trained on the same data and split, or folders of runs of several seeds."
+        ),
+    ],
     out: Annotated[
         Path | None, Parameter(name=["--out", "-o"], help="HTML report to write: one file, with plots.")
     ] = None,
@@ -71,19 +76,46 @@ def print_comparison(result: Comparison, report: Path | None) -> None:
     out.print(_table(result, wide=out.width >= 110))
     for made, labels in result.by_training_rows.items():
         out.print(f"training rows: {made} ({', '.join(labels)})")
-    others = len(result.rows) - 1
-    if others:
-        adjusted = f", adjusted for {others} tests (Holm)" if others > 1 else ""
-        out.print(
-            f"p: paired bootstrap over users of {result.metric} against '{result.baseline}'{adjusted}; "
-            "second lines: 95% intervals"
-        )
+    for line in _notes(result):
+        out.print(line)
     if any("mse" in row.evaluation.metrics for row in result.rows):
         out.print(_interest_table(result))
     if "target_action" in first.slices:
         out.print(_actions_table(result))
     if report is not None:
         out.print(f"report: {report}")
+
+
+def _notes(result: Comparison) -> list[str]:
+    """What the tests are, what they could have found, and what no interval says."""
+    others = len(result.rows) - 1
+    several = [row for row in result.rows if row.seeds]
+    notes = []
+    if others:
+        adjusted = f", adjusted for {others} tests (Holm)" if others > 1 else ""
+        how = "t-test over users and seeds" if several else "paired bootstrap over users"
+        notes.append(f"p: {how} of {result.metric} against '{result.baseline}'{adjusted}; second lines: 95% intervals")
+        notes += _detectable(result)
+    for row in several:
+        values = [one.metrics[result.metric] for one in row.seeds]
+        notes.append(
+            f"'{row.label}' is the mean of {len(values)} seeds: {result.metric} {min(values):.4f} to {max(values):.4f}"
+        )
+    single = [row.label for row in result.rows if not row.seeds and row.training_rows is not None]
+    if others and single:
+        notes.append(
+            f"one seed alone: {', '.join(single)}; intervals and p say nothing of other seeds (onward train --seeds 5)"
+        )
+    return notes
+
+
+def _detectable(result: Comparison) -> list[str]:
+    base = next(row for row in result.rows if row.label == result.baseline).evaluation.metrics[result.metric].value
+    tests = [test for test in result.tests if test.metric == result.metric and test.detectable is not None]
+    if not tests or base == 0:
+        return []
+    found = ", ".join(f"{test.detectable / base:.1%} ({test.label})" for test in tests if test.detectable is not None)
+    return [f"smallest change from '{result.baseline}' that is found with 80% power: {found}"]
 
 
 def _cutoff(result: Comparison) -> str:
@@ -106,7 +138,7 @@ def _table(result: Comparison, wide: bool) -> Table:
         seconds, parameters = row.training.get("seconds"), row.training.get("parameters")
         speed = "" if row.events_per_second is None else f"{row.events_per_second:,.0f}"
         table.add_row(
-            f"[bold]{row.label}[/]",
+            f"[bold]{row.label}[/]" + (f"\n[dim]{len(row.seeds)} seeds[/]" if row.seeds else ""),
             *(_estimate(row.evaluation.metrics[name]) for name in shown),
             *([f"{row.evaluation.lists[f'coverage@{k}']:.3f}", speed] if wide else []),
             "" if seconds is None else f"{seconds:.1f}",

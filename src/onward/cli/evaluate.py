@@ -182,6 +182,16 @@ def _notes(result: Evaluation) -> list[str]:
         f"candidates: {protocol['candidate_items']:,} {protocol['candidates']}; "
         f"{counts['empty_histories']:,} empty histories; {counts['too_short_users']:,} users too short to predict",
     ]
+    if result.detectable:
+        metric = result.detectable[0].metric
+        found = " or ".join(
+            f"{one.share:.1%} ({one.correlation:g})" for one in result.detectable if one.share is not None
+        )
+        if found:
+            notes.append(
+                f"smallest change of {metric} that a comparison finds here with 80% power, by the correlation of the "
+                f"two models' answers: {found}"
+            )
     if result.training_rows is not None:
         notes.append(f"training rows: {result.training_rows.text}")
     if protocol["cold"] == "items" and not protocol["scores_unseen"]:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+import statistics
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from onward.cli.common import Json, console, emit
 from onward.config import Protocol, SplitConfig
 from onward.payload import Payload
+
+if TYPE_CHECKING:
+    from onward.train.run import Trained
+
+SHOWN = ("ndcg@10", "hr@10", "mse", "f1")
+"""Metrics of the validation that are printed."""
 
 
 class TrainedRun(Payload):
@@ -36,6 +44,28 @@ class TrainedRun(Payload):
     """What was decided about each column that is read beside item ids, in sentences."""
 
 
+class Spread(Payload):
+    """A metric over several seeds."""
+
+    mean: float
+    """Mean of the runs."""
+    deviation: float
+    """Standard deviation between the runs, with n - 1."""
+
+
+class TrainedSeeds(Payload):
+    """What `onward train --seeds --json` prints."""
+
+    format: Literal["onward.train.seeds/1"] = "onward.train.seeds/1"
+    """Format and version."""
+    folder: str
+    """The folder that holds a run a seed, and that `onward compare` takes as one model."""
+    runs: list[TrainedRun]
+    """The runs, by seed."""
+    validation: dict[str, Spread]
+    """Metrics on the validation part over the runs; empty when there is none."""
+
+
 def train(
     dataset: Path,
     *,
@@ -48,6 +78,10 @@ def train(
     ] = None,
     refit: Annotated[bool | None, Parameter(help="Train on training + validation.", negative="")] = None,
     seed: Annotated[int | None, Parameter(help="Of weights, batches and dropout. [default: 0]")] = None,
+    seeds: Annotated[
+        int | None,
+        Parameter(help="Train so many times, with this seed and those that follow it: a run each, in OUT/seed-N."),
+    ] = None,
     config: Annotated[Path | None, Parameter(help="TOML file of settings.")] = None,
     like: Annotated[
         Path | None,
@@ -82,10 +116,30 @@ def train(
     """
     from onward.train.loop import Stopped
     from onward.train.run import train as run_training
+    from onward.train.several import train_seeds
 
-    if resume and not (out / "config.toml").is_file():
+    if resume and seeds is None and not (out / "config.toml").is_file():
         console(error=True).print(f"note: {out} holds no run to resume, so the training starts from the beginning")
+    chosen = [*_features(features, without), *(settings or ())]
     try:
+        if seeds is not None:
+            several = train_seeds(
+                dataset,
+                model,
+                out,
+                seeds=seeds,
+                protocol=protocol,
+                refit=refit,
+                seed=seed,
+                config=config,
+                like=like,
+                settings=chosen,
+                resume=resume,
+                overwrite=overwrite,
+            )
+            found = _seeds(out, several)
+            emit(found, as_json, lambda: _print_seeds(found, several))
+            return
         done = run_training(
             dataset,
             model,
@@ -95,34 +149,61 @@ def train(
             seed=seed,
             config=config,
             like=like,
-            settings=[*_features(features, without), *(settings or ())],
+            settings=chosen,
             resume=resume,
             overwrite=overwrite,
         )
     except Stopped:
+        again = "" if seeds is None else f" --seeds {seeds}"
         raise KeyboardInterrupt(
-            f"the checkpoint is kept; go on with: onward train {dataset} -o {out} --resume"
+            f"the checkpoint is kept; go on with: onward train {dataset} -o {out}{again} --resume"
         ) from None
+    emit(_payload(done), as_json, lambda: _print(done))
 
-    def render() -> None:
-        text = console()
-        kept = "" if done.best_epoch is None else f", weights of epoch {done.best_epoch:g} kept"
+
+def _print(done: Trained) -> None:
+    text = console()
+    kept = "" if done.best_epoch is None else f", weights of epoch {done.best_epoch:g} kept"
+    text.print(
+        f"trained [bold]{done.config.model['name']}[/] in {done.seconds:.1f} s{kept}; {done.parameters:,} parameters"
+    )
+    _print_features(done)
+    shown = [name for name in SHOWN if name in done.validation]
+    if shown:
+        split = done.config.split
+        measured = "  ".join(f"{name} {done.validation[name]:.4f}" for name in shown)
+        text.print(f"validation (protocol '{split.protocol}', request time '{split.request_time}'): {measured}")
+    nothing_left = done.config.split.protocol == "all"
+    then = f"export {done.folder} -o model" if nothing_left else f"evaluate {done.folder}"
+    text.print(f"run folder: {done.folder}    next: onward {then}", highlight=False)
+
+
+def _print_seeds(found: TrainedSeeds, runs: Sequence[Trained]) -> None:
+    text = console()
+    seconds = sum(done.seconds for done in runs)
+    text.print(
+        f"trained [bold]{runs[0].config.model['name']}[/] with {len(runs)} seeds in {seconds:.1f} s; "
+        f"{runs[0].parameters:,} parameters"
+    )
+    _print_features(runs[0])
+    split = runs[0].config.split
+    for name in (name for name in SHOWN if name in found.validation):
+        values = ", ".join(f"{done.validation[name]:.4f}" for done in runs)
+        over = found.validation[name]
         text.print(
-            f"trained [bold]{done.config.model['name']}[/] in {done.seconds:.1f} s{kept}; "
-            f"{done.parameters:,} parameters"
+            f"validation (protocol '{split.protocol}', request time '{split.request_time}'): "
+            f"{name} {over.mean:.4f} ± {over.deviation:.4f} ({values})"
         )
-        for said in done.features:
-            text.print(f"feature: {said}", highlight=False, markup=False)
-        shown = [name for name in ("ndcg@10", "hr@10", "mse", "f1") if name in done.validation]
-        if shown:
-            split = done.config.split
-            measured = "  ".join(f"{name} {done.validation[name]:.4f}" for name in shown)
-            text.print(f"validation (protocol '{split.protocol}', request time '{split.request_time}'): {measured}")
-        nothing_left = done.config.split.protocol == "all"
-        then = f"export {done.folder} -o model" if nothing_left else f"evaluate {done.folder}"
-        text.print(f"run folder: {done.folder}    next: onward {then}", highlight=False)
+    text.print(f"runs: {found.folder}/seed-*    next: onward compare {found.folder} ...", highlight=False)
 
-    payload = TrainedRun(
+
+def _print_features(done: Trained) -> None:
+    for said in done.features:
+        console().print(f"feature: {said}", highlight=False, markup=False)
+
+
+def _payload(done: Trained) -> TrainedRun:
+    return TrainedRun(
         run=str(done.folder),
         model=done.config.model,
         protocol=done.config.split,
@@ -132,7 +213,17 @@ def train(
         validation=done.validation,
         features=done.features,
     )
-    emit(payload, as_json, render)
+
+
+def _seeds(folder: Path, runs: Sequence[Trained]) -> TrainedSeeds:
+    values = {name: [done.validation[name] for done in runs] for name in runs[0].validation}
+    return TrainedSeeds(
+        folder=str(folder),
+        runs=[_payload(done) for done in runs],
+        validation={
+            name: Spread(mean=statistics.fmean(over), deviation=statistics.stdev(over)) for name, over in values.items()
+        },
+    )
 
 
 def _features(features: str | None, without: str | None) -> list[str]:

@@ -34,10 +34,14 @@ class PairedTest:
     Attributes:
         difference: of the means over requests, with its 95% interval.
         p_value: two-sided.
+        error: standard error of the difference.
+        freedom: degrees of freedom of that standard error; 0 where it says nothing.
     """
 
     difference: Estimate
     p_value: float
+    error: float
+    freedom: float
 
 
 def resample_totals(sums: Floats, seed: int, resamples: int = RESAMPLES) -> Floats:
@@ -74,6 +78,11 @@ def intervals(blocks: Sequence[tuple[Floats, Statistic]], seed: int) -> list[lis
         found.append([Estimate(value=v, low=a, high=b) for v, a, b in ends])
         first += sums.shape[1]
     return found
+
+
+def user_means(sums: Floats) -> Floats:
+    """Sums of `user_sums` with each user's mean in place of the sum, so that every user counts alike."""
+    return np.append(sums[:, :-1] / sums[:, -1:], np.ones((len(sums), 1)), axis=1)
 
 
 def means(totals: Floats) -> Floats:
@@ -123,8 +132,15 @@ def _shifted(observed: Floats, drawn: Floats, users: int, largest: float) -> lis
     p_values = (1 + extreme) / (1 + len(drawn))
     if users == 1:
         p_values = np.ones_like(p_values)  # one user says nothing of others
-    ends = zip(observed.tolist(), low.tolist(), high.tolist(), p_values.tolist(), strict=True)
-    return [PairedTest(Estimate(value=v, low=a, high=b), p) for v, a, b, p in ends]
+    errors = np.sqrt(resampled_variance(drawn, users))
+    ends = zip(observed.tolist(), low.tolist(), high.tolist(), p_values.tolist(), errors.tolist(), strict=True)
+    return [PairedTest(Estimate(value=v, low=a, high=b), p, error, users - 1) for v, a, b, p, error in ends]
+
+
+def resampled_variance(drawn: Floats, users: int) -> Floats:
+    """Variance over (S, ...) resamples, without the shrinkage of drawing from a sample: of a mean, s² / U."""
+    found: Floats = np.nanvar(drawn, axis=0, ddof=1) * users / max(users - 1, 1)
+    return found
 
 
 def holm(p_values: list[float]) -> list[float]:

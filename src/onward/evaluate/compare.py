@@ -7,103 +7,28 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import PrivateAttr
 
 from onward.bundle import bundle_folder, load_bundle, read_manifest
 from onward.config import RunConfig, read_toml
 from onward.data.dataset import open_dataset
 from onward.errors import ConfigError, FormatError, unknown
-from onward.evaluate.bootstrap import Floats, PairedTest, Statistic, holm, paired_statistics, paired_tests
-from onward.evaluate.interest import LOWER_IS_BETTER, Totals
-from onward.evaluate.metrics import AT_K
+from onward.evaluate.comparison import Comparison as Comparison
+from onward.evaluate.comparison import Difference as Difference
+from onward.evaluate.comparison import Row as Row
+from onward.evaluate.comparison import SeedResult
+from onward.evaluate.interest import LOWER_IS_BETTER
 from onward.evaluate.options import Options
+from onward.evaluate.paired import tests
+from onward.evaluate.pooled import pooled
 from onward.evaluate.protocol import check_trained_on, evaluate, open_trained_dataset
 from onward.evaluate.ranking import Progress
-from onward.evaluate.results import Estimate, Evaluation, read_evaluation
+from onward.evaluate.results import Evaluation, read_evaluation
 from onward.manifest import BundleManifest
-from onward.payload import Payload
-from onward.runs import read_metrics
-from onward.training_rows import TrainingRows, training_rows
+from onward.runs import read_metrics, seed_runs
+from onward.training_rows import training_rows
 
-FORMAT: Literal["onward.comparison/1"] = "onward.comparison/1"
 OnModel = Callable[[str], Progress | None]
 """Called with a path before it is evaluated; gives the progress display to use."""
-
-
-class Row(Payload):
-    """One model of a comparison."""
-
-    label: str
-    """What it is called in this comparison."""
-    path: str
-    """The run or bundle, as given."""
-    training: dict[str, Any]
-    """Facts of its training from the manifest: `seconds`, `parameters`, `best_epoch`..."""
-    training_rows: TrainingRows | None = None
-    """How the rows that it trained on were made; None for a model that is fitted in one call."""
-    events_per_second: float | None
-    """Median training speed; None for a model that is fitted in one call."""
-    evaluation: Evaluation
-    """Its result."""
-
-
-class Difference(Payload):
-    """A paired test of one metric between a model and the baseline, on the same users."""
-
-    metric: str
-    """Name of the metric."""
-    label: str
-    """The model."""
-    baseline: str
-    """What it is compared with."""
-    difference: Estimate
-    """Of the means over requests, model less baseline, with its 95% interval."""
-    p_value: float
-    """Two-sided, of the paired bootstrap over users."""
-    p_holm: float
-    """The same, adjusted (Holm) for the number of models tested on this metric."""
-
-
-class Comparison(Payload):
-    """Models measured under one protocol."""
-
-    format: Literal["onward.comparison/1"] = FORMAT
-    """Format and version."""
-    part: Literal["valid", "test"]
-    """Which part was predicted."""
-    protocol: dict[str, Any]
-    """The protocol they share."""
-    metric: str
-    """The metric that orders the rows and picks the best."""
-    baseline: str
-    """Label of the row that the tests compare with: the one named, else the best."""
-    rows: list[Row]
-    """The models, best first."""
-    tests: list[Difference]
-    """Every ranking metric of every other row against the baseline."""
-    audit: dict[str, Any] | None = None
-    """The audit of the data set for this split, where it was made."""
-    report: str | None = None
-    """Where the HTML report was written."""
-    _curves: dict[str, list[dict[str, Any]]] = PrivateAttr(default_factory=dict)
-
-    @property
-    def curves(self) -> dict[str, list[dict[str, Any]]]:
-        """Label -> the lines of the run's metrics.jsonl; empty for a bundle."""
-        return self._curves
-
-    @property
-    def by_training_rows(self) -> dict[str, list[str]]:
-        """How training rows were made, in one line -> labels of the models that trained on such."""
-        found: dict[str, list[str]] = {}
-        for row in self.rows:
-            if row.training_rows is not None:
-                found.setdefault(row.training_rows.text, []).append(row.label)
-        return found
-
-    def test(self, label: str, metric: str) -> Difference | None:
-        """The test of a row's metric against the baseline; None for the baseline itself."""
-        return next((test for test in self.tests if (test.label, test.metric) == (label, metric)), None)
 
 
 def compare(
@@ -122,6 +47,8 @@ def compare(
     A stored evaluation of the same weights under the same options is used again; else the model is evaluated.
 
     Args:
+        paths: runs, bundles, or folders of runs that differ in their seed alone (`onward train --seeds`), which make
+            one row, the mean of them.
         baseline: label or path of the row to test against; the best by default.
         dataset: as in `evaluate`.
         audit: audit the data set too, for the report.
@@ -129,35 +56,31 @@ def compare(
 
     Raises:
         ConfigError: protocols that differ, naming what differs; no such baseline; a metric that a model lacks; nothing
-            to compare.
+            to compare; runs of several seeds that differ in more.
         FormatError: an unsound folder, or another data set.
     """
     if not paths:
         raise ConfigError("nothing to compare", "for example: onward compare runs/popularity runs/sasrec")
     options = options or Options()
-    manifests = [read_manifest(bundle_folder(path)) for path in paths]
+    runs = [seed_runs(path) or [Path(path)] for path in paths]
+    manifests = [[read_manifest(bundle_folder(run)) for run in group] for group in runs]
     if dataset is not None:  # also where every result is stored already
         opened = open_dataset(dataset)
-        for path, manifest in zip(paths, manifests, strict=True):
-            check_trained_on(path, manifest, opened)
-    labels = _labels(paths, manifests)
+        for path, group in zip(paths, manifests, strict=True):
+            for manifest in group:
+                check_trained_on(path, manifest, opened)
+    labels = _labels(paths, [group[0] for group in manifests])
     results = [
-        _result(Path(path), manifest, part, dataset, options, on_model)
-        for path, manifest in zip(paths, manifests, strict=True)
+        [_result(run, manifest, part, dataset, options, on_model) for run, manifest in zip(group, mine, strict=True)]
+        for group, mine in zip(runs, manifests, strict=True)
     ]
-    _check_same(labels, results)
-    curves = {label: read_metrics(Path(path) / "metrics.jsonl") for label, path in zip(labels, paths, strict=True)}
-    metric = _metric(metric, labels, results, options)
+    every = [(label, result) for label, mine in zip(labels, results, strict=True) for result in mine]
+    _check_same([label for label, _ in every], [result for _, result in every])
+    curves = {label: read_metrics(group[0] / "metrics.jsonl") for label, group in zip(labels, runs, strict=True)}
+    metric = _metric(metric, labels, [mine[0] for mine in results], options)
     rows = [
-        Row(
-            label=label,
-            path=str(path),
-            training=manifest.training,
-            training_rows=training_rows(RunConfig.parse(read_toml(bundle_folder(path) / "config.toml"))),
-            events_per_second=_speed(curves[label]),
-            evaluation=result,
-        )
-        for label, path, manifest, result in zip(labels, paths, manifests, results, strict=True)
+        _row(label, str(path), group, [manifest.training for manifest in of_runs], mine, options.seed)
+        for label, path, group, of_runs, mine in zip(labels, paths, runs, manifests, results, strict=True)
     ]
     sign = 1 if metric in LOWER_IS_BETTER else -1
     rows.sort(key=lambda row: sign * row.evaluation.metrics[metric].value)
@@ -168,10 +91,47 @@ def compare(
         metric=metric,
         baseline=reference.label,
         rows=rows,
-        tests=_tests(rows, reference, options.seed),
-        audit=_audit(paths[0], dataset) if audit else None,
+        tests=tests(rows, reference, options.seed),
+        audit=_audit(reference.run, dataset) if audit else None,
     )
     made._curves.update(curves)
+    return made
+
+
+def _row(
+    label: str,
+    path: str,
+    runs: Sequence[Path],
+    training: Sequence[dict[str, Any]],
+    results: Sequence[Evaluation],
+    seed: int,
+) -> Row:
+    """A model's row, the mean over its runs."""
+    configs = [RunConfig.parse(read_toml(bundle_folder(run) / "config.toml")) for run in runs]
+    speeds = [speed for run in runs if (speed := _speed(read_metrics(run / "metrics.jsonl"))) is not None]
+    seeds = [
+        SeedResult(
+            path=str(run),
+            seed=config.seed,
+            metrics={name: estimate.value for name, estimate in result.metrics.items()},
+        )
+        for run, config, result in zip(runs, configs, results, strict=True)
+    ]
+    means = {
+        name: sum(float(facts[name]) for facts in training) / len(training)
+        for name in ("seconds", "best_epoch")
+        if all(facts.get(name) is not None for facts in training)
+    }
+    made = Row(
+        label=label,
+        path=path,
+        seeds=seeds if len(seeds) > 1 else [],
+        training=training[0] | means,
+        training_rows=training_rows(configs[0]),
+        events_per_second=float(np.median(speeds)) if speeds else None,
+        evaluation=pooled(results, seed),
+    )
+    made._results.extend(results)
     return made
 
 
@@ -243,67 +203,6 @@ def _named(rows: Sequence[Row], baseline: str) -> Row:
         if baseline in (row.label, row.path, row.evaluation.model):
             return row
     raise ConfigError(unknown("baseline", baseline, [row.label for row in rows]))
-
-
-def _tests(rows: Sequence[Row], reference: Row, seed: int) -> list[Difference]:
-    others = [row for row in rows if row.label != reference.label]
-    if not others:
-        return []
-    names = [name for name in reference.evaluation.table.columns if name.partition("@")[0] in (*AT_K, "accuracy")]
-    base = reference.evaluation.table
-    user = base["user"].rank("dense").to_numpy().astype(np.int64) - 1
-    differences = [(row.evaluation.table.select(names) - base.select(names)).to_numpy() for row in others]
-    found = paired_tests(user, np.concatenate(differences, axis=1), seed)
-    by_metric = {name: found[column :: len(names)] for column, name in enumerate(names)}
-    tests = [test for name, mine in by_metric.items() for test in _adjusted(name, others, mine, reference.label)]
-    return tests + _interest_tests(others, reference, seed)
-
-
-def _adjusted(metric: str, rows: Sequence[Row], found: Sequence[PairedTest], baseline: str) -> list[Difference]:
-    """The tests of several models on one metric, a row each."""
-    adjusted = holm([test.p_value for test in found])
-    return [
-        Difference(
-            metric=metric,
-            label=row.label,
-            baseline=baseline,
-            difference=test.difference,
-            p_value=test.p_value,
-            p_holm=p,
-        )
-        for row, test, p in zip(rows, found, adjusted, strict=True)
-    ]
-
-
-def _interest_tests(others: Sequence[Row], reference: Row, seed: int) -> list[Difference]:
-    """Every metric of interest of the models that predicted it for the reference's pairs."""
-    base = reference.evaluation.pairs
-    if not base.height:
-        return []
-    same = ["user", "item", "observed"]
-    alike = [
-        row
-        for row in others
-        if row.evaluation.pairs.height and row.evaluation.pairs.select(same).equals(base.select(same))
-    ]
-    named, theirs = _interest_totals(reference.evaluation)
-    found = [paired_statistics(_interest_totals(row.evaluation)[1], theirs, seed) for row in alike]
-    return [
-        test
-        for column, name in enumerate(named)
-        for test in _adjusted(name, alike, [tests[column] for tests in found], reference.label)
-    ]
-
-
-def _interest_totals(result: Evaluation) -> tuple[tuple[str, ...], tuple[Floats, Statistic]]:
-    """Names of the metrics of interest, and what they are resampled from."""
-    pairs = result.pairs
-    user = pairs["user"].rank("dense").to_numpy().astype(np.int64) - 1
-    predicted, observed = pairs["predicted"].to_numpy(), pairs["observed"].to_numpy()
-    threshold = float(result.protocol["threshold"])
-    decision = threshold if result.decision is None else result.decision
-    totals = Totals.of(predicted, observed, threshold, decision, result.value_range)
-    return totals.names, (totals.sums(user, int(user.max()) + 1), totals.metrics)
 
 
 def _audit(path: str | Path, dataset: str | Path | None) -> dict[str, Any]:

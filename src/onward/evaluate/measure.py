@@ -14,10 +14,11 @@ from onward.bundle import Bundle
 from onward.data.sequences import Histories, Ints
 from onward.data.split import Part
 from onward.evaluate import interest, lists, slices
-from onward.evaluate.bootstrap import Floats, Statistic, intervals, means, user_sums
+from onward.evaluate.bootstrap import Floats, Statistic, intervals, means, user_means, user_sums
 from onward.evaluate.external import known_only
 from onward.evaluate.metrics import request_metrics
 from onward.evaluate.options import Options
+from onward.evaluate.power import before_comparing
 from onward.evaluate.ranking import Ranks
 from onward.evaluate.results import CalibrationBin, Estimate, Evaluation, SliceRow
 from onward.evaluate.validate import target_interests
@@ -73,8 +74,7 @@ def measure(
         codes = answers.data.columns["action"][position].astype(np.int64)
         buckets["target_action"] = slices.target_actions(asked, codes, len(ranks), answers.actions)
     sums = user_sums(user, np.stack(list(values.values()), axis=1))
-    of_users = np.append(sums[:, :-1] / sums[:, -1:], np.ones((len(users), 1)), axis=1)
-    blocks: list[Block] = [(sums, means), (of_users, means)]
+    blocks: list[Block] = [(sums, means), (user_means(sums), means)]
     some_values = np.stack([values[name] for name in shown], axis=1)
     blocks += [slices.slice_block(user, some_values, bucket) for bucket, _ in buckets.values()]
     row, item, predicted, observed = target_interests(model, answers.data, answers.part)
@@ -87,6 +87,8 @@ def measure(
     for estimates in of_interest:
         named |= dict(zip(totals.names, estimates, strict=True))
         named["auc"] = _exactly(named["auc"], interest.auc(predicted, observed, options.threshold))
+    names = list(values)
+    main = names.index(f"ndcg@{10 if 10 in options.ks else options.ks[0]}")
     features = lists.feature_sets(answers.bundle.catalog)
     return Evaluation(
         model=answers.bundle.manifest.model,
@@ -108,6 +110,7 @@ def measure(
         decision=answers.decision if len(row) else None,
         value_range=model.value_range if len(row) else None,
         calibration=[CalibrationBin(predicted=p, observed=o, pairs=n) for p, o, n in totals.curve()],
+        detectable=before_comparing(names[main], sums[:, [main, -1]]),
     ).with_table(_table(answers, requests, values), _pairs(answers, row, item, predicted, observed))
 
 

@@ -33,7 +33,7 @@ def write_report(comparison: Comparison | Sequence[Comparison], path: str | Path
     comparisons = [comparison] if isinstance(comparison, Comparison) else list(comparison)
     if not comparisons:
         raise ValueError("a report needs a comparison")
-    facts = {row.path: read_facts(row.path) for one in comparisons for row in one.rows}
+    facts = {row.path: read_facts(row.run) for one in comparisons for row in one.rows}
     page = render(comparisons, facts)
     with atomic_file(target, overwrite=True) as new:
         new.write_text(page, encoding="utf-8")

@@ -82,14 +82,14 @@ def _dataset(config: RunConfig) -> Manifest | None:
     return manifest if manifest.hash == config.dataset else None
 
 
-def commands(runs: Sequence[tuple[str, RunFacts]], part: str) -> list[str]:
-    """Shell commands from the input files to this comparison; `runs` are (path, facts)."""
+def commands(runs: Sequence[tuple[str, RunFacts, int]], part: str) -> list[str]:
+    """Shell commands from the input files to this comparison; `runs` are (path, facts, number of several seeds)."""
     first = runs[0][1]
     dataset = first.config.dataset_path or "dataset"
     lines = prepare_command(first, dataset)
-    lines += [train_command(path, facts.config, dataset, facts.time_min is not None) for path, facts in runs]
+    lines += [train_command(path, one.config, dataset, one.time_min is not None, seeds) for path, one, seeds in runs]
     chosen = "" if part == "test" else f" --part {part}"
-    lines.append(f"onward compare {shlex.join(path for path, _ in runs)}{chosen} -o report.html")
+    lines.append(f"onward compare {shlex.join(path for path, *_ in runs)}{chosen} -o report.html")
     return lines
 
 
@@ -113,15 +113,18 @@ def prepare_command(facts: RunFacts, dataset: str) -> list[str]:
     return [remark, shlex.join(words)]
 
 
-def train_command(path: str, config: RunConfig, dataset: str, timed: bool = True) -> str:
+def train_command(path: str, config: RunConfig, dataset: str, timed: bool = True, seeds: int = 0) -> str:
     """The command that trains this run again; settings at their defaults are left out.
 
-    `timed`: whether the data has times.
+    Args:
+        timed: whether the data has times.
+        seeds: number of runs that differ in their seed alone, of which this is the first; 0 for a run by itself.
     """
     name = str(config.model.get("name", ""))
     words = ["onward", "train", dataset, "--model", name, "-o", path, "--protocol", config.split.protocol]
     words += ["--refit"] if config.split.refit else []
     words += ["--seed", str(config.seed)] if config.seed else []
+    words += ["--seeds", str(seeds)] if seeds else []
     shares = {"valid_share", "test_share", "seed"}
     changed = _changed("split", config.split.model_dump(include=shares), SplitConfig())
     told = config.split.request_time

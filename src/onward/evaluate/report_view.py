@@ -100,7 +100,7 @@ def _panel(comparison: Comparison, facts: Mapping[str, RunFacts], series: Mappin
         "audit": comparison.audit,
         "protocol": parts.protocol(comparison.protocol),
         "counts": parts.counts(rows),
-        "commands": commands([(row.path, facts[row.path]) for row in rows], comparison.part),
+        "commands": commands([(row.path, facts[row.path], len(row.seeds)) for row in rows], comparison.part),
     }
     panel["sections"] = [(key, label) for key, label in SECTIONS.items() if key not in OPTIONAL or panel[key]]
     return panel

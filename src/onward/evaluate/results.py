@@ -62,6 +62,19 @@ class CalibrationBin(Payload):
     """Their number."""
 
 
+class Detectable(Payload):
+    """What a comparison of this model with another, on the same requests, will be able to find."""
+
+    metric: str
+    """Name of the metric."""
+    correlation: float
+    """Of the two models' answers over users, supposed: 0.5 as of unlike models, 0.8 as of variants of one."""
+    difference: float
+    """Smallest true difference that is found with 80% power at 5%."""
+    share: float | None
+    """The same as a share of this model's value; None where that is zero."""
+
+
 class Evaluation(Payload):
     """How one model does on one part of one data set, and under which protocol."""
 
@@ -101,6 +114,8 @@ class Evaluation(Payload):
     """The values that interest 0 and 1 stand for; None where none were learned."""
     calibration: list[CalibrationBin] = []
     """Predicted against observed interest, in bins of equal size; empty for a model that only ranks."""
+    detectable: list[Detectable] = []
+    """The smallest difference that a comparison can find on this data; empty of one user, and of a mean over seeds."""
     _table: pl.DataFrame = PrivateAttr(default_factory=pl.DataFrame)
     _pairs: pl.DataFrame = PrivateAttr(default_factory=pl.DataFrame)
 

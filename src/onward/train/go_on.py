@@ -18,9 +18,10 @@ from onward.models.base import Recommender, build, make_items
 from onward.models.features.attach import links_by_id
 from onward.models.registry import model_class
 from onward.models.sequence import SequenceModel
+from onward.runs import differences
 from onward.train.fine_tune import tuned, with_replay
 from onward.train.optim import make_optimiser
-from onward.train.run import Trained, close_metrics, differences, raise_unseen, run_loop, training_events
+from onward.train.run import Trained, close_metrics, raise_unseen, run_loop, training_events
 from onward.train.warm import warm_start
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from onward.bundle import add_metrics, bundle_folder, measurements, read_manifest, write_bundle
-from onward.config import RunConfig, TrainConfig, apply_settings, dump_toml, flat, read_toml
+from onward.config import RunConfig, TrainConfig, apply_settings, dump_toml, read_toml
 from onward.data.dataset import Dataset, open_dataset
 from onward.data.sequences import Histories
 from onward.data.split import Split, split
@@ -26,6 +26,7 @@ from onward.models.features.attach import links_by_id
 from onward.models.registry import DEFAULT_MODEL, model_class
 from onward.models.sequence import SequenceModel
 from onward.preferences import apply_threads, preferences
+from onward.runs import differences
 from onward.train.augmentation import check_augmentation
 from onward.train.checkpoint import adagrad_sums
 from onward.train.display import Display
@@ -178,15 +179,6 @@ def _resumed(folder: Path, data: Dataset, asked: RunConfig | None) -> RunConfig:
             "resume without settings, or train into another folder",
         )
     return run
-
-
-def differences(one: RunConfig, other: RunConfig) -> list[str]:
-    """Settings in which two runs differ, as "key: value, not value"; where the data lies doesn't count."""
-    left, right = flat(one.model_dump(mode="json")), flat(other.model_dump(mode="json"))
-    keys = sorted((left.keys() | right.keys()) - {"dataset_path"})
-    return [
-        f"{key} is {left.get(key)!r} there, {right.get(key)!r} here" for key in keys if left.get(key) != right.get(key)
-    ]
 
 
 def _run(
