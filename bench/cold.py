@@ -2,9 +2,9 @@
 
 python bench/cold.py --data FOLDER [--files ml-100k ...] [--seeds 0 1 2] [--select] [--report]
 
-Models: `content-knn`; `sasrec`, item ids alone; `tower`, the same with the features of the items; `shuffled`, the tower
-with each item's features swapped for another's. What is ranked: the cold items alone, all items, and for requests that
-ask for a trained item the trained ones and all.
+Models: `content-knn`; `sasrec`, item ids alone; `tower`, the same with the features of the items; `tower-alone`, that
+without likeness to the history's items; `shuffled`, the tower with each item's features swapped for another's. What is
+ranked: the cold items alone, all items, and for requests that ask for a trained item the trained ones and all.
 
 `--select` first chooses the settings of content-knn and of the tower for each seed, without the test: further items
 leave training, and requests for those are predicted (`Log.inner`). What was
@@ -41,18 +41,26 @@ from onward.models.content_knn import ContentKNN
 from onward.models.features.attach import histories_for
 from onward.models.sequence import SequenceModel
 from onward.train.run import train
-from onward.train.unseen import fit_shift
+from onward.train.unseen import fit_likeness, fit_shift
 
 KEPT = Path(__file__).parent.parent / ".bench" / "cold"
-MODELS = ("content-knn", "sasrec", "tower", "shuffled")
+MODELS = ("content-knn", "sasrec", "tower", "tower-alone", "shuffled")
 METRICS = ("ndcg@10", "hr@10")
-COSTS = (0.0, 0.05, 0.2)
-"""Shares of the trained items' NDCG@10 that the scores of cold items are raised for, each measured."""
+COSTS = (0.05, 0.2)
+"""Shares of the trained items' NDCG@10 that the scores of cold items may cost, each measured."""
 DEFAULT_COST = TrainConfig().unseen_cost
+LIKENESS = (0.25, 0.5, 1.0)
+"""What likeness to the history's items may count beside the model's own scores (`train.unseen_likeness`)."""
+LIKENESS_RECENCIES = (1.0, 2.0, 5.0)
+"""Of that likeness (`train.unseen_recency`)."""
 MOST_SELECTING, MOST_TRAINED = 2_000, 5_000
 """Requests that a setting is chosen by, at most; and those for trained items that are measured, a seeded sample."""
 SETTINGS = {
-    "amazon-beauty": ("train.epochs=12", "model.max_length=50", "model.dropout=0.5", "train.batch_tokens=4096"),
+    # comparing each target with all of these items takes three times as long
+    "amazon-beauty": (
+        *("train.epochs=12", "model.max_length=50", "model.dropout=0.5", "train.batch_tokens=4096"),
+        "model.loss=sampled_softmax",
+    ),
     "amazon-office-text": ("train.epochs=40", "model.max_length=50", "model.dropout=0.5", "train.batch_tokens=1024"),
     "ml-100k": ("train.epochs=40", "model.max_length=200", "model.dropout=0.2", "train.batch_tokens=2048"),
 }
@@ -60,6 +68,11 @@ FEW_EPOCHS = {"amazon-beauty": 4, "amazon-office-text": 10, "ml-100k": 4}
 """Training for longer knows the trained items better, and it may be what they are and no more what they look like."""
 RECENCIES = (0.0, 1.0, 2.0, 5.0, 20.0)
 ID_DROPOUTS = (0.1, 0.3)
+DEFAULT_TOWER = {
+    "settings": ["model.id_dropout=0.1"],
+    "likeness": TrainConfig().unseen_likeness,
+    "recency": TrainConfig().unseen_recency,
+}
 Measured = dict[str, Any]
 
 
@@ -127,7 +140,8 @@ class Case:
                 f"split.valid_from={self.split.config.valid_from}",
                 f"split.test_from={self.split.config.test_from}",
             ]
-            asked = [*cuts, "split.request_time=none", "train.unseen_cost=0", *SETTINGS[self.name], *settings]
+            asked = [*cuts, "split.request_time=none", "train.unseen_cost=0", "train.unseen_likeness=0"]
+            asked += [*SETTINGS[self.name], *settings]
             asked += ['model.features=["items"]', 'model.without=["text"]'] if features else []
             assert self.cold.any()  # and that training sees none of them
             data, seed = self.dataset, self.seed
@@ -229,20 +243,26 @@ def select(case: Case, models: Sequence[str], results: Path) -> None:
                     fitted.config = fitted.config.model_copy(update={"recency": recency})
                     note(model, settings | {"recency": recency}, tried(fitted))
         for chosen in tower_settings(case.name) if model == "tower" else ():
-            if json.dumps(list(chosen)) not in known:
-                tower = inner.trained(chosen, features=True)
-                raised(inner, tower, DEFAULT_COST)
-                note(model, list(chosen), tried(tower))
+            for ratio, recency in itertools.product(LIKENESS, LIKENESS_RECENCIES):
+                tower = {"settings": list(chosen), "likeness": ratio, "recency": recency}
+                if json.dumps(tower) not in known:
+                    note(model, tower, tried(finished(inner, tower, DEFAULT_COST)[0]))
 
 
-def raised(case: Case, model: SequenceModel, cost: float) -> float:
-    """Raise the scores of items that the model knows by features, as training does by default; by how much."""
-    histories = histories_for(model, case.dataset)
-    shift = fit_shift(model, histories, case.split.valid, "exclude", cost) if cost else 0.0
+def finished(case: Case, tower: dict[str, Any], cost: float) -> tuple[SequenceModel, float]:
+    """A trained tower with scores of the items that it knows by features as training fits them; and how far these are
+    raised."""
+    model = case.trained(tuple(tower["settings"]), features=True)
+    histories, valid = histories_for(model, case.dataset), case.split.valid
+    if tower["likeness"]:
+        frame = case.dataset.catalog.frame
+        weight = fit_likeness(model, histories, valid, frame, tower["likeness"], tower["recency"])
+        assert weight is not None
+    shift = fit_shift(model, histories, valid, "exclude", cost)
     assert shift is not None
     assert model.featured is not None
     model.featured.raise_unseen(shift)
-    return shift
+    return model, shift
 
 
 def best(results: Path, case: Case, model: str, default: Any) -> Any:
@@ -265,11 +285,12 @@ def run(case: Case, model: str, results: Path) -> None:
         found["costs"]["0.0"] = case.measure(case.trained((), features=False))
     else:
         of = Case(case.name, case.data, case.kept, case.seed, shuffled=model == "shuffled")
-        found["settings"], found["shift"] = best(results, case, "tower", ()), {}
+        found["settings"], found["shift"] = best(results, case, "tower", DEFAULT_TOWER), {}
+        if model == "tower-alone":
+            found["settings"] = found["settings"] | {"likeness": 0.0}
         before = None
         for cost in COSTS:
-            tower = of.trained(tuple(found["settings"]), features=True)
-            found["shift"][str(cost)] = raised(of, tower, cost)
+            tower, found["shift"][str(cost)] = finished(of, found["settings"], cost)
             before = found["costs"][str(cost)] = of.measure(tower, before=before)
     path.write_text(json.dumps(found))
     for cost, one in found["costs"].items():

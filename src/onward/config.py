@@ -135,6 +135,13 @@ class TrainConfig(Config):
     without any come among the best; 0 leaves all scores as they were learned."""
     unseen_shift: float | None = None
     """What the scores of items without a training event are raised by; absent: fitted, so that it costs that much."""
+    unseen_likeness: float = Field(0.5, ge=0)
+    """With features of items: how far the likeness of an item without training events to those of the history spreads
+    the scores of such items, in spreads of the model's own scores of them; 0 adds none."""
+    unseen_recency: float = Field(2.0, ge=0)
+    """Events of a history after which one counts half in that likeness; 0: all count the same."""
+    unseen_weight: float | None = Field(None, ge=0)
+    """What the cosine of that likeness is multiplied by; absent: fitted, so that it spreads scores so far."""
 
 
 class FineTuneConfig(Config):

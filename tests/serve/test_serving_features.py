@@ -8,13 +8,18 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from server_helpers import Server
 
+from onward.bundle import load_bundle
 from onward.client import Client
 from onward.data.dataset import Dataset
 from onward.data.prepare import prepare
+from onward.data.sequences import Histories
+from onward.models.sequence import SequenceModel
 from onward.recommend import recommend
 from onward.serve.lists.engine import Engine, HistoryItem, Request
+from onward.serve.lists.scoring import Scorer
 from onward.serve.models.folder import load_model
 from onward.serve.replay.run import replay
 from onward.serve.settings import ServeConfig
@@ -83,6 +88,36 @@ def test_items_added_now_are_in_the_next_list_where_they_suit(run: Path, store: 
     assert engine.similar("one", 3)
     store.delete_items(["one"])
     assert "one" not in lists()[0]
+
+
+def test_a_new_item_scores_as_one_of_the_catalog_that_looks_the_same_and_has_no_events(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    untouched = pl.DataFrame({"item": ["late", "later"], "color": ["c1", "c2"]})
+    items = pl.concat([dataset.catalog.frame.select(untouched.columns), untouched])
+    log = pl.DataFrame(
+        [(f"u{u}", f"i{COLORS * n + u % COLORS}", 3600 * (20 * u + n)) for u in range(40) for n in range(6)]
+        + [("u1", "late", 10**9), ("u2", "later", 10**9)],
+        schema=["user", "item", "time"],
+        orient="row",
+    )
+    data = prepare(log, tmp_path / "data", items=items, time_unit="s")
+    settings = ["train.epochs=2", "model.width=16", "model.features=all", "split.valid_from=2160000000000"]
+    settings += ["split.test_from=900000000000000"]
+    folder = train(data, "gru", tmp_path / "run", protocol="time", settings=settings, progress=False).folder
+    bundle = load_bundle(folder)
+    assert isinstance(bundle.model, SequenceModel)
+    assert bundle.model.likeness is not None
+    scorer = Scorer(bundle)
+    frame = bundle.catalog.frame
+    late = frame["item"].to_list().index("late") + 1
+    wider = scorer.with_items(pl.concat([frame, frame[late - 1 : late]]), np.zeros(0, dtype=np.int64))
+    histories = Histories.from_lists([[1, 5], [2], [late]], data.manifest.items)
+    found = wider.scores(histories)
+    torch.testing.assert_close(found[:, -1], found[:, late])
+    torch.testing.assert_close(found[:, :-1], bundle.model.score_histories(histories))
+    torch.testing.assert_close(wider.cosines(1)[:-1], scorer.cosines(1))
+    torch.testing.assert_close(wider.cosines(late)[-1], torch.tensor(1.0))
 
 
 def test_who_asks_decides_where_there_is_no_history(run: Path, store: EventStore) -> None:

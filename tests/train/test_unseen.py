@@ -37,7 +37,8 @@ def test_the_largest_shift_within_the_cost_by_hand() -> None:
         assert largest_shift(above, gaps, 1 - kept / whole + 1e-9) == shift
     assert largest_shift(above, gaps, 0.0) == 0.5
     assert largest_shift(above, gaps, 0.99) == 2.0
-    assert largest_shift(above, gaps - 0.6, 0.01) == 0.0  # scores are never lowered
+    # scores that cost too much as they are are lowered
+    assert largest_shift(above, gaps - 0.6, 0.01) == pytest.approx(-0.1)
 
 
 @pytest.fixture(scope="module")
@@ -102,15 +103,49 @@ def test_training_raises_them_as_far_as_the_cost_allows(dataset: Dataset, tmp_pa
     assert found.among_cold == other.among_cold
 
 
+def test_likeness_to_the_history_spreads_their_scores_as_far_as_asked(dataset: Dataset, tmp_path: Path) -> None:
+    plain = loaded(run(dataset, tmp_path / "plain", "train.unseen_cost=0", "train.unseen_likeness=0"))
+    folder = run(dataset, tmp_path / "alike", "train.unseen_cost=0", "train.unseen_likeness=0.5")
+    alike, histories = loaded(folder), histories_for(plain, dataset)
+    assert plain.likeness is None
+    assert alike.likeness is not None
+    assert alike.likeness.weight == read_manifest(folder / "model").training["unseen_weight"]
+    divided = split(dataset.histories, read_manifest(folder / "model").split)
+    requests = divided.valid.requests(histories)
+    before, after = plain.score(requests), alike.score(requests)
+    trained = torch.from_numpy(plain.items.candidates)
+    torch.testing.assert_close(after[:, trained], before[:, trained])
+    unseen = ~trained
+    unseen[0] = False
+    difference = (after - before)[:, unseen]
+    spread = before[:, unseen].std(1).mean()
+    torch.testing.assert_close(difference.std(1).mean(), 0.5 * spread, atol=1e-4, rtol=1e-4)
+    # what is added for a kind, the more of it was in the history, the more
+    liked = torch.tensor([int(user[1:]) % 4 for user in dataset.users["user"].gather(divided.valid.user)])
+    kind = torch.tensor([int(one["kind"][1:]) for one in dataset.catalog.frame.iter_rows(named=True)])[unseen[1:]]
+    assert kind[difference.argmax(1)].equal(liked)
+
+
+def test_likeness_is_that_of_the_model_as_it_is_now(dataset: Dataset, tmp_path: Path) -> None:
+    model = loaded(run(dataset, tmp_path / "run"))
+    assert model.likeness is not None
+    assert any(name.startswith("likeness.") for name in model.state())
+    model.train()  # weights may change
+    assert model.likeness is None
+
+
 def test_what_was_fitted_goes_with_the_settings_where_nothing_is_left_to_validate_on(
     dataset: Dataset, tmp_path: Path
 ) -> None:
     folder = run(dataset, tmp_path / "run")
     evaluate(folder)
     whole = train(dataset, "", tmp_path / "all", protocol="all", like=folder, progress=False)
-    shift = read_manifest(folder / "model").training["unseen_shift"]
-    assert whole.config.train.unseen_shift == shift
-    assert any("raised by" in said for said in whole.features)
+    fitted, model = read_manifest(folder / "model").training, loaded(tmp_path / "all")
+    assert whole.config.train.unseen_shift == fitted["unseen_shift"]
+    assert whole.config.train.unseen_weight == fitted["unseen_weight"]
+    assert model.likeness is not None
+    assert model.likeness.weight == fitted["unseen_weight"]
+    assert any("their scores are" in said for said in whole.features)
 
 
 def test_nothing_is_said_where_no_item_is_unseen(dataset: Dataset, tmp_path: Path) -> None:

@@ -3,10 +3,7 @@
 Lops, de Gemmis, Semeraro: "Content-based Recommender Systems", Recommender Systems Handbook, 2011,
 https://doi.org/10.1007/978-0-387-85820-3_3. Items need no event: what any model with features has to beat on them.
 
-Each column of the items becomes a block of numbers of length one (zero where it is missing): texts through an encoder,
-categories and sets as hashed bags, vectors as they are. Numbers and times, which say little about likeness without
-being weighed against the rest, are left out. An item's vector is its blocks side by side, at length one. V items, D
-numbers, B requests.
+What an item's vector is made of is in `features/content.py`. V items, D numbers, B requests.
 """
 
 from __future__ import annotations
@@ -17,7 +14,6 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import polars as pl
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
@@ -25,15 +21,10 @@ from torch.nn import functional as F
 from onward.data.sequences import Histories
 from onward.errors import ConfigError, unknown
 from onward.models.base import Items, ModelConfig, Recommender, Traits
-from onward.models.features.columns import bucket, encoder_for, members, vectors_of
+from onward.models.features.columns import encoder_for
+from onward.models.features.content import KINDS, content_block, unit
 from onward.models.matrix import recent
 from onward.space import Choice
-
-KINDS = ("text", "category", "categories", "vector")
-BAG_WIDTH = 512
-"""Numbers of a hashed bag."""
-
-Floats = NDArray[np.float32]
 
 
 class ContentKNNConfig(ModelConfig):
@@ -72,8 +63,8 @@ class ContentKNN(Recommender):
             if kind == "text" and not encoder:
                 encoder, note = encoder_for(values)
                 self._notes.append(f"items {values.name}: {note}")
-            blocks.append(_unit(_block(values, kind, encoder)))
-        self.vectors = F.pad(torch.from_numpy(_unit(np.concatenate(blocks, axis=1))), (0, 0, 1, 0))  # row 0: padding
+            blocks.append(content_block(values, kind, encoder))
+        self.vectors = F.pad(torch.from_numpy(unit(np.concatenate(blocks, axis=1))), (0, 0, 1, 0))  # row 0: padding
 
     def _columns(self) -> list[tuple[pl.Series, str]]:
         """The columns to compare, and their kinds."""
@@ -103,33 +94,3 @@ class ContentKNN(Recommender):
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take over what `state` gave."""
         self.vectors = state["vectors"]
-
-
-def _block(values: pl.Series, kind: str, encoder: str) -> Floats:
-    """(V, d) float32 of one column; zero where it is missing."""
-    if kind in ("text", "vector"):
-        known = values.is_not_null().to_numpy()
-        given = vectors_of(values.drop_nulls(), encoder if kind == "text" else "")
-        vectors = np.zeros((len(values), given.shape[1]), np.float32)
-        vectors[known] = given
-        return vectors
-    return _bags(members(values) if kind == "categories" else values.cast(pl.String).reshape((-1, 1)).arr.to_list())
-
-
-def _bags(sets: pl.Series) -> Floats:
-    """(V, BAG_WIDTH) float32: each value adds 1 or -1 at a place, by a hash of it."""
-    row = np.repeat(np.arange(len(sets)), sets.list.len().fill_null(0).to_numpy())
-    flat = sets.explode(empty_as_null=False, keep_nulls=False)
-    known = flat.is_not_null().to_numpy()
-    row, flat = row[known], flat.drop_nulls()
-    distinct = flat.unique()
-    hashes = [bucket(value, 2 * BAG_WIDTH) for value in distinct]
-    place = flat.replace_strict(distinct, hashes, return_dtype=pl.Int64).to_numpy() if len(flat) else np.zeros(0, int)
-    sums = np.bincount(row * BAG_WIDTH + place // 2, 1.0 - 2.0 * (place % 2), minlength=len(sets) * BAG_WIDTH)
-    return sums.reshape(-1, BAG_WIDTH).astype(np.float32)
-
-
-def _unit(rows: Floats) -> Floats:
-    """Rows at length one; zero stays zero."""
-    norm = np.linalg.norm(rows, axis=1, keepdims=True)
-    return (rows / np.where(norm == 0, 1, norm)).astype(np.float32)

@@ -38,7 +38,7 @@ class InterestAnswers(Recommender):
         """(n, D) states to answer from after some steps."""
 
     @abstractmethod
-    def asked_by(self, states: Tensor, histories: Histories) -> Tensor:
+    def told_by(self, states: Tensor, histories: Histories) -> Tensor:
         """(B, D) states with what is known of who asks, and when."""
 
     @abstractmethod
@@ -109,5 +109,5 @@ class InterestAnswers(Recommender):
             answers = self.output_bias.new_zeros(len(histories), width)
             if found is not None:
                 answers[torch.from_numpy(known)] = found
-            states = self.asked_by(answers[:, :-1], histories)
+            states = self.told_by(answers[:, :-1], histories)
             return states, answers[:, -1] + head.levels(states[:, : states.shape[1] - head.extra])

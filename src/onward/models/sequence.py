@@ -26,6 +26,8 @@ from onward.models.base import Bools, Items, Recommender
 from onward.models.features.columns import Column
 from onward.models.features.featured import TABLES, Featured
 from onward.models.features.layer import FeatureLayer
+from onward.models.features.likeness import PREFIX as LIKENESS
+from onward.models.features.likeness import Likeness
 from onward.models.features.tower import Tower
 from onward.models.interest_answers import InterestAnswers
 from onward.models.interest_head import InterestHead
@@ -93,6 +95,7 @@ class SequenceModel(InterestAnswers, nn.Module, Recommender):
         self.sampler = NegativeSampler(items.train_counts, config.negatives_power)
         self.features: FeatureLayer | None = None
         self.featured: Featured | None = None
+        self.likeness: Likeness | None = None
         self.quick_states: Callable[[Histories], NDArray[np.float32]] | None = None
         self.initialise()
         self.eval()  # the training loop alone switches dropout on, so that threads may ask for scores at once
@@ -172,7 +175,7 @@ class SequenceModel(InterestAnswers, nn.Module, Recommender):
     def _weights_change(self) -> None:
         if self.featured is not None:
             self.featured.keep(None)
-        self.quick_states = None
+        self.quick_states = self.likeness = None
 
     # training
 
@@ -244,10 +247,14 @@ class SequenceModel(InterestAnswers, nn.Module, Recommender):
         return self._outputs_kept() if self.featured is None else self.featured.outputs()
 
     def output_table(self) -> tuple[Tensor, Tensor]:
-        """(V + 1, W) vectors and (V + 1,) biases that states are scored against to answer; W as in `encoded`."""
-        table = self._outputs_kept()
-        head = self.interest_head
-        return table if head is None or self.config.ranks else head.table(*table)
+        """(V + 1, W) vectors and (V + 1,) biases that states are scored against to answer; W as in `asked_by`."""
+        vectors, biases = self._outputs_kept()
+        head, likeness = self.interest_head, self.likeness
+        if head is not None and not self.config.ranks:
+            return head.table(vectors, biases)
+        if likeness is None:
+            return vectors, biases
+        return torch.cat([vectors, likeness.of_catalog().to(vectors.device)], 1), biases
 
     def _outputs_kept(self) -> tuple[Tensor, Tensor]:
         """(V + 1, D) vectors and (V + 1,) biases of items as the encoder's states are scored against."""
@@ -261,8 +268,12 @@ class SequenceModel(InterestAnswers, nn.Module, Recommender):
         """(n, W) vectors and (n,) biases of items with the features of a table's rows, as `Featured.items_of`."""
         assert self.featured is not None
         vectors, biases = self.featured.items_of(frame, items)
-        head = self.interest_head
-        return (vectors, biases) if head is None or self.config.ranks else head.rows(vectors, biases, items)
+        head, likeness = self.interest_head, self.likeness
+        if head is not None and not self.config.ranks:
+            return head.rows(vectors, biases, items)
+        if likeness is None:
+            return vectors, biases
+        return torch.cat([vectors, likeness.of_features(frame, items).to(vectors.device)], 1), biases
 
     def input_table(self) -> Tensor:
         """(V + 1, D) vectors of items as the encoder reads them to answer."""
@@ -301,7 +312,17 @@ class SequenceModel(InterestAnswers, nn.Module, Recommender):
         return states
 
     def asked_by(self, states: Tensor, histories: Histories) -> Tensor:
-        """(B, W) the same states with what is known of who asks, and when."""
+        """(B, W) states to rank by: the same with what is known of who asks, and when.
+
+        What the history's items are like is appended, where that counts for items without events (`Likeness`).
+        """
+        states = self.told_by(states, histories)
+        if self.likeness is None:
+            return states
+        return torch.cat([states, self.likeness.of_histories(histories).to(states.device)], 1)
+
+    def told_by(self, states: Tensor, histories: Histories) -> Tensor:
+        """(B, ...) the same states with what is known of who asks, and when."""
         if self.featured is None:
             return states
         with torch.inference_mode():
@@ -338,7 +359,8 @@ class SequenceModel(InterestAnswers, nn.Module, Recommender):
             states, (table, bias) = self.last_states(histories), self.output_table()
             scores = F.linear(states, table, bias)
             if self.repeat is not None:
-                scores = self.repeat.mix(scores, states, histories, self.config.max_length, table)
+                width = self.config.width
+                scores = self.repeat.mix(scores, states[:, :width], histories, self.config.max_length, table[:, :width])
         return scores.float()
 
     @property
@@ -354,15 +376,18 @@ class SequenceModel(InterestAnswers, nn.Module, Recommender):
     def state(self) -> dict[str, Tensor]:
         """Weights and statistics by name, and the finished item tables where features make them."""
         tables = {} if self.featured is None else self.featured.tables()
-        found = {**self.state_dict(), **tables}
+        found = {**self.state_dict(), **tables, **({} if self.likeness is None else self.likeness.state())}
         return {name: tensor.detach().cpu().contiguous() for name, tensor in found.items()}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take over weights and statistics."""
         tables = {name: tensor for name, tensor in state.items() if name in TABLES}
-        self.load_state_dict({name: tensor for name, tensor in state.items() if name not in TABLES})
+        alike = {name: tensor for name, tensor in state.items() if name.startswith(LIKENESS)}
+        self.load_state_dict({name: tensor for name, tensor in state.items() if name not in {*tables, *alike}})
         if self.featured is not None and tables:
             self.featured.keep(tables)
+        if self.featured is not None and alike:
+            self.likeness = Likeness.load(self.featured.layer.columns, self.items.candidates, alike)
 
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """As PyTorch's; tables that were kept are made anew."""

@@ -21,7 +21,8 @@ from onward.models.sequence import SequenceModel
 from onward.runs import differences
 from onward.train.fine_tune import tuned, with_replay
 from onward.train.optim import make_optimiser
-from onward.train.run import Trained, close_metrics, raise_unseen, run_loop, training_events
+from onward.train.run import Trained, close_metrics, run_loop, training_events
+from onward.train.unseen import fit_unseen
 from onward.train.warm import warm_start
 
 
@@ -133,20 +134,20 @@ def _tune(
     warm = warm_start(old, bundle.catalog, data, divided, run.seed, shift or 0.0, sums)
     model, seen = warm.model, data.manifest.seen
     training = with_replay(training_events(warm.histories, divided, data, run), how.since, how.replay, run.seed)
-    settings = tuned(run.train, how).model_copy(update={"unseen_shift": shift})
+    taken = {"unseen_shift": shift, "unseen_weight": known.get("unseen_weight")}
+    settings = tuned(run.train, how).model_copy(update=taken)
     loop = run.model_copy(update={"train": settings})
     facts, metrics, sums = run_loop(
         folder, warm.histories, training, seen, divided, model, loop, resume, shown, sums=warm.sums
     )
-    raised = raise_unseen(model, warm.histories, divided, seen, settings)
-    facts |= {
+    facts |= fit_unseen(model, warm.histories, divided, data, settings)[0] | {
         # of a training from nothing, which is what `--like` repeats
         "best_epoch": known.get("best_epoch"),
         "parameters": model.parameters_count,
         "new_items": warm.new_items,
     }
-    kept = {"unseen_shift": raised, "features": known.get("features")}
-    return model, facts | {name: value for name, value in kept.items() if value is not None}, metrics, sums
+    said = known.get("features")
+    return model, facts | ({} if said is None else {"features": said}), metrics, sums
 
 
 def _fit(data: Dataset, divided: Split, run: RunConfig) -> tuple[Recommender, dict[str, Any]]:

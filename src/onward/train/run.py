@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from onward.bundle import add_metrics, bundle_folder, measurements, read_manifest, write_bundle
-from onward.config import RunConfig, TrainConfig, apply_settings, dump_toml, read_toml
+from onward.config import RunConfig, apply_settings, dump_toml, read_toml
 from onward.data.dataset import Dataset, open_dataset
 from onward.data.sequences import Histories
 from onward.data.split import Split, split
@@ -33,7 +33,7 @@ from onward.train.display import Display
 from onward.train.features import fit_features
 from onward.train.loop import BEST, train_model
 from onward.train.tracking import Tracker
-from onward.train.unseen import fit_shift
+from onward.train.unseen import fit_unseen
 from onward.train.watch import Watch
 
 GPU_CHUNK_ROWS = 8192
@@ -132,10 +132,12 @@ def settings_again(folder: Path) -> dict[str, Any]:
     values.pop("fine_tune", None)  # and from nothing
     # how it was measured is not how this one is split, but a model must go on being told what it was trained with
     values["split"] = {"request_time": manifest.split.request_time}
-    best, shift = manifest.training.get("best_epoch"), manifest.training.get("unseen_shift")
+    best = manifest.training.get("best_epoch")
     chosen = [] if best is None else [f"train.epochs={max(1, round(best))}"]
     # with nothing left to validate on, what was fitted there is taken over
-    return apply_settings(values, chosen + ([] if shift is None else [f"train.unseen_shift={shift}"]))
+    fitted = {name: manifest.training.get(name) for name in ("unseen_weight", "unseen_shift")}
+    chosen += [f"train.{name}={value}" for name, value in fitted.items() if value is not None]
+    return apply_settings(values, chosen)
 
 
 def _resolve(
@@ -222,9 +224,8 @@ def _run(
         facts, metrics, sums = run_loop(folder, histories, training, seen, divided, model, config, resume, shown, watch)
         if watch is not None and watch.ended:
             config = _ended(folder, config, facts["best_epoch"])
-        if (shift := raise_unseen(model, histories, divided, seen, config.train)) is not None:
-            facts["unseen_shift"] = shift
-            said = [*said, f"items without events: their scores are raised by {shift:.2f}"]
+        fitted, found = fit_unseen(model, histories, divided, data, config.train)
+        facts, said = facts | fitted, [*said, *found]
     else:
         metrics = validation_metrics(model, histories, divided.valid, data.manifest.seen)
     facts["parameters"] = model.parameters_count
@@ -301,23 +302,6 @@ def _ended(folder: Path, config: RunConfig, best_epoch: float) -> RunConfig:
     with atomic_file(folder / "config.toml", overwrite=True) as new:
         new.write_text(dump_toml(changed), encoding="utf-8")
     return changed
-
-
-def raise_unseen(
-    model: SequenceModel, histories: Histories, divided: Split, seen: str, config: TrainConfig
-) -> float | None:
-    """Raise the scores of items without training events as far as is set, or fitted on validation.
-
-    Returns what the scores of items without training events were raised by; None where features make no items.
-    """
-    if model.featured is None or not model.featured.makes_items or not model.config.ranks:
-        return None
-    shift = config.unseen_shift
-    if shift is None and config.unseen_cost > 0:
-        shift = fit_shift(model, histories, divided.valid, seen, config.unseen_cost)
-    if shift is not None:
-        model.featured.raise_unseen(shift)
-    return shift
 
 
 def close_metrics(folder: Path, facts: dict[str, Any], metrics: dict[str, float], resumed: bool) -> None:

@@ -3,8 +3,12 @@
 A model that knows such items by their features gives them the score of an average item that looks like them. Beside
 trained items, of which the popular ones win, an average item is hardly ever among the best ten, however well it fits.
 All their scores are therefore raised by one number, the largest that costs the trained items no more than a given share
-of their validation NDCG@10. In generalised zero-shot learning this is calibrated stacking (Chao, Changpinyo, Gong, Sha,
-ECCV 2016, arXiv:1605.04253). The order among items without events, and among the others, stays what it was.
+of their validation NDCG@10; where they cost more as they are, they are lowered. In generalised zero-shot learning this
+is calibrated stacking (Chao, Changpinyo, Gong, Sha, ECCV 2016, arXiv:1605.04253). The order among items without events,
+and among the others, stays what it was.
+
+Before that, what the items of the history are like is added to those scores (`Likeness`), in a measure that needs no
+item without events among the targets: so that it spreads them as far as the model's own scores do, or a given multiple.
 
 Legend: R requests, T targets, V items.
 """
@@ -12,24 +16,113 @@ Legend: R requests, T targets, V items.
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from onward.config import TrainConfig
+from onward.data.dataset import Dataset
 from onward.data.sequences import Histories, Ints
-from onward.data.split import Part
+from onward.data.split import Part, Split
 from onward.models.base import chunks, mask_scores
+from onward.models.features.likeness import Likeness
 from onward.models.sequence import SequenceModel
 
 K = 10
 """Length of the lists that are looked at."""
 MOST_REQUESTS = 5_000
-"""Requests that are looked at, at most, always the same ones."""
+"""Requests that are looked at for the shift, at most, always the same ones."""
+MOST_SPREAD = 1_000
+"""Those by which it is seen how far scores spread."""
+MARGIN = 1e-4
+"""What the shift stays below the gap that it may not exceed."""
 
 Floats = NDArray[np.float64]
 
 
+def fit_unseen(
+    model: SequenceModel, histories: Histories, divided: Split, data: Dataset, config: TrainConfig
+) -> tuple[dict[str, float], list[str]]:
+    """How items without training events score: what was fitted, and what it says; nothing where features make no
+    items."""
+    if model.featured is None or not model.featured.makes_items or not model.config.ranks:
+        return {}, []
+    facts, said = dict[str, float](), list[str]()
+    if config.unseen_likeness > 0:
+        frame, how = data.catalog.frame, (config.unseen_likeness, config.unseen_recency, config.unseen_weight)
+        weight = fit_likeness(model, histories, divided.valid, frame, *how)
+        if weight is not None:
+            facts["unseen_weight"] = weight
+            said.append(f"items without events: likeness to the history's items counts {weight:.2f} times the cosine")
+    shift = config.unseen_shift
+    if shift is None and config.unseen_cost > 0:
+        shift = fit_shift(model, histories, divided.valid, data.manifest.seen, config.unseen_cost)
+    if shift is not None:
+        model.featured.raise_unseen(shift)
+        facts["unseen_shift"] = shift
+        moved = "raised" if shift >= 0 else "lowered"
+        said.append(f"items without events: their scores are {moved} by {abs(shift):.2f}")
+    return facts, said
+
+
+def fit_likeness(
+    model: SequenceModel,
+    data: Histories,
+    part: Part,
+    catalog: pl.DataFrame,
+    ratio: float,
+    recency: float,
+    weight: float | None = None,
+) -> float | None:
+    """Add to the scores of unseen items how alike they are to those of the history; returns the weight.
+
+    Nothing is added, and None returned, where items have no columns to compare, or the part can't say how far scores
+    spread.
+
+    Args:
+        data: the whole data set, in whose columns the part's positions lie. part: the validation part.
+        catalog: features of the items, row r being item index r + 1.
+        ratio: spread of what is added over that of the model's own scores: standard deviations over the unseen items
+            of a request, in the mean over requests.
+        recency: as in `Likeness`.
+        weight: of the cosine; by default what gives that ratio.
+    """
+    assert model.features is not None
+    likeness = Likeness.fit(model.features.columns, catalog, model.items.candidates, recency)
+    if likeness is None:
+        return None
+    if weight is None:
+        found = _spreads(model, likeness, data, part)
+        if found is None:
+            return None
+        weight = ratio * found[0] / found[1]
+    likeness.weight = weight
+    model.likeness = likeness
+    return weight
+
+
+def _spreads(model: SequenceModel, likeness: Likeness, data: Histories, part: Part) -> tuple[float, float] | None:
+    """Mean standard deviation over the unseen items of a request: of the model's scores, and of the cosines."""
+    unseen = np.flatnonzero(~model.items.candidates)[1:]
+    requests = _some(part, MOST_SPREAD).requests(data)
+    requests = requests.select(np.flatnonzero(requests.lengths > 0))
+    if len(unseen) < 2 or not len(requests):
+        return None
+    likeness.weight = 1.0
+    chosen, own, alike = torch.from_numpy(unseen), list[Tensor](), list[Tensor]()
+    vectors = likeness.of_catalog()[chosen]
+    for some in chunks(len(requests), model.items.n):
+        asked = requests.select(some)
+        with torch.no_grad():
+            own.append(model.score(asked).cpu()[:, chosen].std(1))
+        alike.append((likeness.of_histories(asked) @ vectors.T).std(1))
+    spread = float(torch.cat(alike).mean())
+    return (float(torch.cat(own).mean()), spread) if spread > 0 else None
+
+
 def fit_shift(model: SequenceModel, data: Histories, part: Part, seen: str, cost: float) -> float | None:
-    """What the scores of unseen items can be raised by; None where the part can't say what that would cost.
+    """What the scores of unseen items are raised by, below 0 if lowered; None where the part can't say what that costs.
 
     Args:
         data: the whole data set, in whose columns the part's positions lie. part: the validation part.
@@ -37,11 +130,15 @@ def fit_shift(model: SequenceModel, data: Histories, part: Part, seen: str, cost
         cost: share of NDCG@10 that the trained items may lose to the others.
     """
     above, gaps = _places(model, data, part, seen)
-    return largest_shift(above, gaps, cost) if np.isfinite(gaps).any() else None
+    if not np.isfinite(gaps).any():
+        return None
+    return largest_shift(above, gaps, cost) - MARGIN  # at a gap itself rounding decides who comes first
 
 
 def largest_shift(above: Ints, gaps: Floats, cost: float) -> float:
-    """The largest shift of the unseen items' scores that costs the targets at most a share of their NDCG@10; from 0 on.
+    """The largest shift of the unseen items' scores that costs the targets at most a share of their NDCG@10.
+
+    It is below 0 where the scores as they are cost more.
 
     Args:
         above: (T,) trained items that score higher than each target.
@@ -49,7 +146,7 @@ def largest_shift(above: Ints, gaps: Floats, cost: float) -> float:
             shift beyond a gap puts that item before the target.
     """
     wanted = (1 - cost) * float(_gain(above).mean())
-    steps = np.unique(np.concatenate([[0.0], gaps[np.isfinite(gaps) & (gaps > 0)]]))
+    steps = np.unique(gaps[np.isfinite(gaps)])
     low, high = 0, len(steps) - 1
     while low < high:  # a gap itself is the last shift at which its item stays behind
         middle = (low + high + 1) // 2
@@ -65,10 +162,7 @@ def _gain(above: Ints) -> Floats:
 
 def _places(model: SequenceModel, data: Histories, part: Part, seen: str) -> tuple[Ints, Floats]:
     """`above` and `gaps`, as in `largest_shift`, of the targets that are trained items."""
-    if len(part) > MOST_REQUESTS:
-        chosen = np.zeros(len(part), dtype=np.bool_)
-        chosen[np.random.default_rng(0).choice(len(part), MOST_REQUESTS, replace=False)] = True
-        part = part.select(chosen)
+    part = _some(part, MOST_REQUESTS)
     trained = model.items.candidates
     unseen = ~trained
     unseen[0] = False
@@ -91,3 +185,12 @@ def _places(model: SequenceModel, data: Histories, part: Part, seen: str) -> tup
             best = torch.topk(scores[:, torch.from_numpy(unseen)], k, dim=1).values
             gaps[some, :k] = (own - best).double().numpy()
     return above[~excluded], gaps[~excluded]
+
+
+def _some(part: Part, most: int) -> Part:
+    """At most so many requests of a part, always the same ones."""
+    if len(part) <= most:
+        return part
+    chosen = np.zeros(len(part), dtype=np.bool_)
+    chosen[np.random.default_rng(0).choice(len(part), most, replace=False)] = True
+    return part.select(chosen)

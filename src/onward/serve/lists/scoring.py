@@ -202,12 +202,19 @@ class Scorer:
 
     def cosines(self, item: int) -> Tensor:
         """(V + 1,) float32 cosine of one item's vector with each, of a model that has states."""
-        cosines: Tensor = (self.table @ self.table[item]) / (self._norms * self._norms[item]).clamp(min=1e-12)
+        vectors = self._own_vectors
+        cosines: Tensor = (vectors @ vectors[item]) / (self._norms * self._norms[item]).clamp(min=1e-12)
         return cosines
+
+    @property
+    def _own_vectors(self) -> Tensor:
+        """(V + 1, D) without what only items that were never seen have appended (`Likeness`)."""
+        likeness = self.model.likeness if isinstance(self.model, SequenceModel) else None
+        return self.table if likeness is None else self.table[:, : -likeness.width]
 
     @cached_property
     def _norms(self) -> Tensor:
-        norms: Tensor = torch.linalg.vector_norm(self.table, dim=1)
+        norms: Tensor = torch.linalg.vector_norm(self._own_vectors, dim=1)
         return norms
 
 

@@ -1,0 +1,119 @@
+"""How alike an item without events is to those of the history, beside what the model says of it.
+
+    score'(h, i) = score(h, i) + w cos(p_h, c_i)        for items i without a training event
+
+c_i is the item by its features alone (`content.py`), p_h the mean of those of the history, recent ones counting more,
+as content-kNN has it. What the model learned of features is what they say of an average item; that the user looked at
+nearly the same thing just now is another sign, and adds to it: a weighted hybrid (Burke: "Hybrid Recommender Systems:
+Survey and Experiments", UMUAI 2002, section 3.1). Scores of trained items stay what they were.
+
+So that scores stay products of states and item vectors, p_h is appended to the state and c_i to the item's vector, zero
+for trained items. Vectors are cut to their principal axes among the trained items and whitened: what all items have in
+common counts no more than what sets them apart (Su, Cao, Liu, Ou: "Whitening Sentence Representations for Better
+Semantics and Faster Retrieval", 2021, arXiv:2103.15316, without its centring).
+
+Legend: B histories, n items, V of the catalog, d numbers of a content vector, C of them kept, W all numbers of a state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from onward.data.sequences import Histories
+from onward.models.base import Bools
+from onward.models.features.columns import Column
+from onward.models.features.content import compared, content_vectors
+from onward.models.matrix import recent
+
+PREFIX = "likeness."
+"""Of its tensors' names in a model's state."""
+AXES = 256
+"""Principal axes that are kept, at most."""
+LEAST = 1e-6
+"""Share of the widest axis' variance that an axis has, or it is left out."""
+CHUNK_ITEMS = 16_384
+"""Items whose content vectors are made at once."""
+
+
+class Likeness:
+    """What is appended to states and item vectors.
+
+    Args:
+        columns: fitted; those of items that can be compared are.
+        seen: (V + 1,) bool, items seen in training.
+        axes: (d, C) float32 axes that content vectors are cut to, each divided by the trained items' spread along it.
+        table: (V + 1, C) float32 content vectors of the catalog, of length one or zero.
+        weight: w. recency: events of a history after which one counts half; 0: all count the same.
+    """
+
+    def __init__(
+        self, columns: Sequence[Column], seen: Bools, axes: Tensor, table: Tensor, weight: float, recency: float
+    ) -> None:
+        self._columns = compared(columns)
+        self._seen = torch.from_numpy(seen)
+        self.axes, self.table, self.weight, self.recency = axes, table, weight, recency
+
+    @classmethod
+    def fit(cls, columns: Sequence[Column], frame: pl.DataFrame, seen: Bools, recency: float) -> Self | None:
+        """Of a catalog, row r of the table being item index r + 1, with weight 0; None without columns to compare."""
+        chosen = compared(columns)
+        if not chosen:
+            return None
+        parts = [content_vectors(chosen, frame[first : first + CHUNK_ITEMS]) for first in _firsts(frame)]
+        squares = sum(part[known].T @ part[known] for part, known in zip(parts, _split(seen[1:]), strict=True))
+        moments = torch.from_numpy(np.asarray(squares, dtype=np.float64)) / max(1, int(seen.sum()))
+        found, directions = torch.linalg.eigh(moments)
+        kept = found.argsort(descending=True)[:AXES]
+        kept = kept[found[kept] > LEAST * found.max()]
+        axes = (directions[:, kept] / found[kept].sqrt()).float()
+        vectors = torch.cat([F.normalize(torch.from_numpy(part) @ axes, dim=1) for part in parts])
+        return cls(columns, seen, axes, F.pad(vectors, (0, 0, 1, 0)), 0.0, recency)
+
+    @property
+    def width(self) -> int:
+        """C."""
+        return self.table.shape[1]
+
+    def of_histories(self, histories: Histories) -> Tensor:
+        """(B, C) float32 w p_h."""
+        weights = recent(histories, self.recency)
+        return self.weight * F.normalize(torch.from_numpy((weights @ self.table.numpy()).astype(np.float32)), dim=1)
+
+    def of_catalog(self) -> Tensor:
+        """(V + 1, C) float32 c_i, zero for trained items."""
+        return self.table.masked_fill(self._seen[:, None], 0.0)
+
+    def of_features(self, frame: pl.DataFrame, items: Tensor) -> Tensor:
+        """(n, C) float32 c_i by the features of a table's rows, zero for trained items.
+
+        Args:
+            items: (n,) int64 indices of the rows' items; 0 for one that the catalog doesn't have.
+        """
+        vectors = F.normalize(torch.from_numpy(content_vectors(self._columns, frame)) @ self.axes, dim=1)
+        return vectors.masked_fill(self._seen[items][:, None], 0.0)
+
+    def state(self) -> dict[str, Tensor]:
+        """What `load` needs, by name."""
+        numbers = torch.tensor([self.weight, self.recency], dtype=torch.float64)
+        return {f"{PREFIX}axes": self.axes, f"{PREFIX}table": self.table, f"{PREFIX}numbers": numbers}
+
+    @classmethod
+    def load(cls, columns: Sequence[Column], seen: Bools, state: Mapping[str, Tensor]) -> Self:
+        """Take over what `state` gave."""
+        axes, table, numbers = (state[f"{PREFIX}{name}"] for name in ("axes", "table", "numbers"))
+        return cls(columns, seen, axes, table, *numbers.tolist())
+
+
+def _firsts(frame: pl.DataFrame) -> range:
+    return range(0, frame.height, CHUNK_ITEMS)
+
+
+def _split(seen: Bools) -> list[Bools]:
+    return [seen[first : first + CHUNK_ITEMS] for first in range(0, len(seen), CHUNK_ITEMS)]
