@@ -32,6 +32,7 @@ from onward.train.checkpoint import Progress, load_checkpoint, save_checkpoint
 from onward.train.display import Display
 from onward.train.gradients import Gradients, parts_of
 from onward.train.optim import Optimiser, learning_rate, make_optimiser
+from onward.train.session import peak_memory, session
 from onward.train.tracking import Tracker
 from onward.train.watch import Watch
 
@@ -99,6 +100,7 @@ def train_model(
                 gradients, optimiser, validate, config, progress, tracker, display, last, best, stopping, watch
             )
             if not progress.finished:
+                tracker.log("start", progress.step, session())
                 loop.run()
     load_checkpoint(best, model)
     model.eval()
@@ -132,6 +134,7 @@ class _Loop:
         self.end = min(self.total, max(1, round(self.per_epoch * stop_after)))
         self.validation_steps = max(1, round(self.per_epoch * config.validate_every))
         self.recent: list[Tensor] = []
+        self.norms: list[Tensor] = []
         self.recent_events = 0
         self.first_loss: float | None = None
 
@@ -160,7 +163,7 @@ class _Loop:
         self.optimiser.learning_rate = learning_rate(config, progress.step, self.total, progress.plateaus)
         self.model.train()
         loss, targets = self.gradients.of(windows, progress.step)
-        self.optimiser.update(config.clip_norm)
+        self.norms.append(self.optimiser.update(config.clip_norm))
         self.recent.append(loss)
         self.recent_events += targets
 
@@ -187,7 +190,7 @@ class _Loop:
         """Check the losses since the last look, and log them."""
         if not self.recent:
             return
-        losses = torch.stack(self.recent).tolist()
+        losses, norms = torch.stack(self.recent).tolist(), torch.stack(self.norms).tolist()
         step = self.progress.step
         for offset, loss in enumerate(losses):
             if not loss < float("inf"):  # NaN too
@@ -203,12 +206,15 @@ class _Loop:
             "epoch": round(step / self.per_epoch, 4),
             "loss": mean,
             "learning_rate": self.optimiser.learning_rate,
+            "gradient_norm": sum(norms) / len(norms),
+            "gradient_norm_max": max(norms),
             "events_per_second": speed,
             "seconds": self.progress.seconds,
+            **peak_memory(),
         }
         self.tracker.log("train", step, values)
         self.display.step(step, mean, speed)
-        self.recent, self.recent_events, self.looked = [], 0, now
+        self.recent, self.norms, self.recent_events, self.looked = [], [], 0, now
 
     def _check_weights(self) -> None:
         """The last update may have broken what the loss, taken before it, doesn't show yet."""

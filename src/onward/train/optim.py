@@ -70,11 +70,12 @@ class Optimiser:
                     found[name] = part.state[parameter]["sum"].detach().cpu()
         return found
 
-    def update(self, clip_norm: float) -> None:
-        """One update along the parameters' gradients, scaled down to a global norm of `clip_norm`."""
-        clip_gradients(self.parameters, clip_norm)
+    def update(self, clip_norm: float) -> Tensor:
+        """One update along the parameters' gradients, scaled down to a global norm of `clip_norm`; what it was."""
+        norm = clip_gradients(self.parameters, clip_norm)
         for part in self.parts:
             part.step()
+        return norm
 
     def state(self) -> dict[str, Tensor]:
         """Its tensors, named by parameter number and part."""
@@ -128,8 +129,11 @@ def _decays(name: str, parameter: nn.Parameter) -> bool:
     return parameter.dim() >= 2 and not name.startswith(("input.", "output.", "position"))
 
 
-def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> None:
-    """Scale gradients down to a global norm, in place; sparse ones are coalesced first and count by their values."""
+def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> Tensor:
+    """Scale gradients down to a global norm, in place; sparse ones are coalesced first and count by their values.
+
+    Returns the norm from before, a scalar that is left where it was computed.
+    """
     gradients = []
     for parameter in parameters:
         if parameter.grad is not None and parameter.grad.is_sparse:
@@ -139,6 +143,7 @@ def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> None:
             gradients.append(parameter.grad)
     norm = torch.nn.utils.get_total_norm(gradients)
     torch._foreach_mul_(gradients, (max_norm / (norm + 1e-6)).clamp(max=1.0))
+    return norm
 
 
 def learning_rate(config: TrainConfig, step: int, total: int, plateaus: int = 0) -> float:

@@ -32,6 +32,7 @@ from onward.train.checkpoint import adagrad_sums
 from onward.train.display import Display
 from onward.train.features import fit_features
 from onward.train.loop import BEST, train_model
+from onward.train.session import peak_memory, session
 from onward.train.tracking import Tracker
 from onward.train.unseen import fit_unseen
 from onward.train.watch import Watch
@@ -228,7 +229,7 @@ def _run(
         facts, said = facts | fitted, [*said, *found]
     else:
         metrics = validation_metrics(model, histories, divided.valid, data.manifest.seen)
-    facts["parameters"] = model.parameters_count
+    facts |= {"parameters": model.parameters_count, **peak_memory()}
     close_metrics(folder, facts, metrics, isinstance(model, SequenceModel))
     facts |= {"features": said} if said else {}
     write_bundle(
@@ -308,6 +309,8 @@ def close_metrics(folder: Path, facts: dict[str, Any], metrics: dict[str, float]
     """Close metrics.jsonl with what the whole training came to."""
     step = int(facts.get("steps", 0))
     with Tracker(folder, resume_step=step if resumed else 0) as tracker:
+        if not resumed:
+            tracker.log("start", step, session())
         if not resumed and metrics:
             tracker.log("validation", step, {"epoch": 1.0, "seconds": facts["seconds"], **metrics})
         tracker.log("end", step, facts)

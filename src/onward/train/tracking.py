@@ -1,6 +1,7 @@
 """Where metrics go: `metrics.jsonl` always, TensorBoard when it is installed.
 
-One JSON object a line; `kind` is `train` (loss and speed), `validation` (metrics), or `end`.
+One JSON object a line; `kind` is `start` (of each session: where it runs), `train` (loss, gradients, speed, memory),
+`validation` (metrics), or `end`.
 """
 
 from __future__ import annotations
