@@ -8,12 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from onward.cli.common import Json, console, emit
+from onward.config import Config, FineTuneConfig, apply_settings
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from onward.evaluate.results import Estimate
     from onward.prequential.results import Prequential
+
+
+class Given(Config):
+    """What `--set` can say."""
+
+    fine_tune: FineTuneConfig = FineTuneConfig()
+    """How `fine-tune` goes on."""
 
 
 def prequential(
@@ -33,7 +41,14 @@ def prequential(
     ] = None,
     policies: Annotated[
         str | None,
-        Parameter(help="Refit policies, with commas: never, full, full:4 (every fourth period). [default: never,full]"),
+        Parameter(
+            help="Refit policies, with commas: never, full, fine-tune, full:4 (every fourth period). "
+            "[default: never,full,fine-tune]"
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        Parameter(name="--set", help="How fine-tune goes on: fine_tune.epochs=2, fine_tune.replay=0.5...", negative=""),
     ] = None,
     seed: Annotated[int, Parameter(help="Of the users resampled for the intervals.")] = 0,
     resume: Annotated[bool, Parameter(help="Go on with the walk in the folder.", negative="")] = False,
@@ -50,9 +65,9 @@ def prequential(
     """
     from onward.cli.progress import named_progress
     from onward.prequential import walk as library
-    from onward.prequential.policies import DEFAULT
 
-    names = DEFAULT if policies is None else [name.strip() for name in policies.split(",")]
+    names = None if policies is None else [name.strip() for name in policies.split(",")]
+    given = Given.parse(apply_settings({}, settings or ()))
     with named_progress() as progress:
         try:
             result = library.prequential(
@@ -62,6 +77,7 @@ def prequential(
                 part=part,
                 every=every,
                 policies=names,
+                fine_tune=given.fine_tune,
                 seed=seed,
                 resume=resume,
                 overwrite=overwrite,

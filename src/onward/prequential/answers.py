@@ -16,7 +16,9 @@ from onward.evaluate.metrics import request_metrics
 from onward.evaluate.ranking import rank_targets
 from onward.models.features.attach import histories_for
 
-METRICS = ("ndcg@10", "hr@10")
+MAIN = "ndcg@10"
+"""What policies are compared in."""
+METRICS = (MAIN, "hr@10")
 
 
 def answer(bundle: Bundle, dataset: Dataset, part: Part, seen: str) -> pl.DataFrame:

@@ -16,10 +16,8 @@ from onward.data.arrays import Ints
 from onward.evaluate.bootstrap import Floats, PairedTest, holm, intervals, means, paired_tests, user_sums
 from onward.evaluate.results import Estimate
 from onward.evaluate.slices import slice_block
-from onward.prequential.answers import METRICS
+from onward.prequential.answers import MAIN, METRICS
 from onward.prequential.results import Delay, Scope, Step
-
-MAIN = METRICS[0]
 
 
 @dataclass(frozen=True)

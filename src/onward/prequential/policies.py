@@ -9,8 +9,8 @@ from typing import Literal, cast
 
 from onward.errors import ConfigError
 
-Kind = Literal["full"]
-DEFAULT = ("never", "full")
+Kind = Literal["full", "fine-tune"]
+DEFAULT = ("never", "full", "fine-tune")
 
 
 @dataclass(frozen=True)
@@ -18,17 +18,27 @@ class ModelKey:
     """One model of a walk.
 
     Attributes:
-        kind: trained from nothing on all events before the period.
+        kind: trained from nothing on all events before the period, or gone on with from an earlier one's weights.
         period: from whose beginning on it could serve.
+        every: periods since the model that it went on from; 1 of full trainings.
     """
 
     kind: Kind
     period: int
+    every: int = 1
 
     @property
     def name(self) -> str:
         """Of its folder."""
-        return f"{self.kind}-{self.period:04}"
+        return f"{self.kind}-{self.period:04}" if self.every == 1 else f"{self.kind}-{self.every}-{self.period:04}"
+
+    @property
+    def parent(self) -> ModelKey | None:
+        """The model that it went on from; None of a full training."""
+        if self.kind == "full":
+            return None
+        before = self.period - self.every
+        return ModelKey("fine-tune", before, self.every) if before else ModelKey("full", 0)
 
 
 @dataclass(frozen=True)
@@ -48,17 +58,22 @@ class Policy:
     def model(self, period: int) -> ModelKey:
         """The model that answers in a period. All policies begin with the same one."""
         made = 0 if self.kind is None else period - period % self.every
-        return ModelKey(self.kind or "full", made)
+        return ModelKey("fine-tune", made, self.every) if made and self.kind == "fine-tune" else ModelKey("full", made)
 
 
 def parse_policies(names: Sequence[str]) -> list[Policy]:
-    """`never`, `full`, `full:4` (every fourth period). Raises ConfigError naming one that is unknown or there twice."""
+    """`never`, `full`, `fine-tune`, `full:4` (every fourth period) and so on.
+
+    Raises ConfigError naming one that is unknown or there twice.
+    """
     found = []
     for name in names:
-        parts = re.fullmatch(r"(never|full)(?::(\d+))?", name)
+        parts = re.fullmatch(r"(never|full|fine-tune)(?::(\d+))?", name)
         every = int(parts[2] or 1) if parts else 0
         if not parts or not every or (parts[1] == "never" and parts[2]):
-            raise ConfigError(f"unknown refit policy '{name}'", "never, full, or full:4 for every fourth period")
+            raise ConfigError(
+                f"unknown refit policy '{name}'", "never, full, fine-tune, or full:4 for every fourth period"
+            )
         kind = None if parts[1] == "never" else cast(Kind, parts[1])
         found.append(Policy(name, kind, every))
     if not found or len({(one.kind, one.every) for one in found}) < len(found):

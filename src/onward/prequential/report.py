@@ -12,7 +12,6 @@ from onward.prequential.results import PolicyResult, Prequential
 
 REPORT = "report.html"
 SIGNIFICANT = 0.05
-MAIN = "ndcg@10"
 
 
 @dataclass(frozen=True)

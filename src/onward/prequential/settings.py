@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from onward.config import Config, SplitConfig, dump_toml, read_toml
+from onward.config import Config, FineTuneConfig, SplitConfig, dump_toml, read_toml
 from onward.errors import ConfigError, FormatError
 from onward.files import atomic_folder
 
@@ -33,6 +33,8 @@ class WalkConfig(Config):
     """Where periods begin, and the end of the last, microseconds UTC."""
     policies: tuple[str, ...]
     """Refit policies that are compared."""
+    fine_tune: FineTuneConfig = FineTuneConfig()
+    """How `fine-tune` goes on."""
     seed: int = Field(0, ge=0)
     """Of the users resampled for the intervals."""
 

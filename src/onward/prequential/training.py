@@ -6,13 +6,14 @@ import json
 import time
 from pathlib import Path
 
-from onward.bundle import Bundle
-from onward.config import RunConfig, dump_toml
+from onward.bundle import Bundle, load_bundle
+from onward.config import FineTuneConfig, RunConfig, dump_toml
 from onward.data.dataset import Dataset
 from onward.errors import FormatError
 from onward.files import atomic_file
 from onward.prequential.policies import ModelKey
 from onward.prequential.results import Cost
+from onward.train.go_on import go_on
 from onward.train.run import settings_again, train
 
 COST = "cost.json"
@@ -35,17 +36,24 @@ def is_made(key: ModelKey, models: Path) -> bool:
     return (models / key.name / COST).is_file()
 
 
-def make_model(key: ModelKey, known: Dataset, models: Path, settings: Path) -> None:
+def make_model(
+    key: ModelKey, known: Dataset, models: Path, settings: Path, fine_tune: FineTuneConfig, since: int
+) -> None:
     """Train one model, and keep what that took.
 
     A training that was killed begins anew, so that its cost is measured as a whole.
 
     Args:
         known: the events before the model's period, and nothing else.
+        settings: of full trainings.
+        since: of a model that goes on: first instant of what the one before hasn't learned from, microseconds UTC.
     """
     folder = models / key.name
     began, processor = time.perf_counter(), time.process_time()
-    train(known, out=folder, protocol="all", config=settings, overwrite=True, progress=False)
+    if key.parent is None:
+        train(known, out=folder, protocol="all", config=settings, overwrite=True, progress=False)
+    else:
+        go_on(load_bundle(models / key.parent.name), known, folder, since, fine_tune, overwrite=True, progress=False)
     took = Cost(
         trainings=1,
         seconds=time.perf_counter() - began,

@@ -30,6 +30,7 @@ from typing import Literal
 import polars as pl
 
 from onward.bundle import Bundle, load_bundle
+from onward.config import FineTuneConfig
 from onward.data.as_of import write_as_of
 from onward.data.dataset import Dataset, open_dataset
 from onward.data.split import Part, split, split_periods
@@ -55,7 +56,8 @@ def prequential(
     dataset: str | Path | None = None,
     part: Literal["valid", "test"] = "test",
     every: str | None = None,
-    policies: Sequence[str] = DEFAULT,
+    policies: Sequence[str] | None = None,
+    fine_tune: FineTuneConfig | None = None,
     seed: int = 0,
     resume: bool = False,
     overwrite: bool = False,
@@ -70,7 +72,9 @@ def prequential(
         dataset: the data set of the training; by default where it was then. Checked by its hash.
         part: the test part, or the validation part to choose how to refit.
         every: length of a period (`cut_periods`).
-        policies: as `parse_policies` reads them.
+        policies: as `parse_policies` reads them; by default `never`, `full` and, of models that are trained step by
+            step, `fine-tune`.
+        fine_tune: how that goes on.
         seed: of the users resampled for the intervals.
         resume: go on with the walk in the folder, at the training or the answers that are missing.
         overwrite: replace a walk that is there.
@@ -83,7 +87,7 @@ def prequential(
     folder = Path(out)
     bundle = load_bundle(run)
     opened = open_trained_dataset(bundle, dataset)
-    config = _resolve(bundle, opened, part, every, policies, seed)
+    config = _resolve(bundle, opened, part, every, policies, fine_tune or FineTuneConfig(), seed)
     if resume and folder.is_dir():
         read_settings(folder, config)
     else:
@@ -92,7 +96,13 @@ def prequential(
 
 
 def _resolve(
-    bundle: Bundle, dataset: Dataset, part: Literal["valid", "test"], every: str | None, names: Sequence[str], seed: int
+    bundle: Bundle,
+    dataset: Dataset,
+    part: Literal["valid", "test"],
+    every: str | None,
+    names: Sequence[str] | None,
+    fine_tune: FineTuneConfig,
+    seed: int,
 ) -> WalkConfig:
     manifest = bundle.manifest
     if part not in ("valid", "test"):
@@ -104,7 +114,13 @@ def _resolve(
             "that are divided by time",
             "train it with: onward train --protocol time",
         )
-    parse_policies(names)
+    trainable = bundle.model.traits.trainable
+    names = names or [name for name in DEFAULT if trainable or name != "fine-tune"]
+    if any(policy.kind == "fine-tune" for policy in parse_policies(names)) and not trainable:
+        raise ConfigError(
+            f"model '{manifest.model}' is fitted in one call, so there is nothing to fine-tune",
+            "leave the policy fine-tune out",
+        )
     asked: Part = getattr(split(dataset.histories, manifest.split, dataset.manifest.actions), part)
     assert dataset.histories.time is not None, "protocol 'time' has times"
     return WalkConfig(
@@ -115,6 +131,7 @@ def _resolve(
         every=every,
         bounds=cut_periods(dataset.histories.time[asked.target_start], every),
         policies=tuple(names),
+        fine_tune=fine_tune,
         seed=seed,
     )
 
@@ -170,7 +187,8 @@ class _Walk:
             if not is_made(key, models):
                 if not known.is_dir():
                     write_as_of(self.dataset, self.starts[period], known)
-                make_model(key, open_dataset(known), models, settings)
+                since = self.starts[key.parent.period] if key.parent is not None else 0
+                make_model(key, open_dataset(known), models, settings, self.config.fine_tune, since)
             costs[key] = read_cost(key, models)
         shutil.rmtree(known, ignore_errors=True)
         return costs
