@@ -18,7 +18,7 @@ LAYERS = (
     {"recommend", "predict", "evaluate"},
     {"serve"},
     {"train"},
-    {"search", "prequential"},
+    {"search", "prequential", "update"},
     {"cli"},
 )
 SOURCE = Path(onward.__file__).parent

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from onward.search.run import tune as tune
     from onward.train.run import train as train
     from onward.train.several import train_seeds as train_seeds
+    from onward.update.run import update as update
 
 __version__ = "0.1.0"
 
@@ -56,6 +57,7 @@ _NAMES = {
     "train": "onward.train.run:train",
     "train_seeds": "onward.train.several:train_seeds",
     "tune": "onward.search.run:tune",
+    "update": "onward.update.run:update",
     "write_report": "onward.evaluate.report:write_report",
 }
 
@@ -77,6 +79,7 @@ __all__ = [
     "train",
     "train_seeds",
     "tune",
+    "update",
     "write_report",
 ]
 

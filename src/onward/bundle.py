@@ -41,7 +41,7 @@ from onward.data.dataset import Manifest, check_files, check_format, sha256
 from onward.device import compute_device
 from onward.errors import ConfigError, FormatError
 from onward.files import atomic_folder
-from onward.manifest import FORMAT, BundleManifest, DataFacts, Measurement
+from onward.manifest import FORMAT, BundleManifest, DataFacts, Lineage, Measurement
 from onward.manifest import bundle_folder as bundle_folder
 from onward.models.base import Items, Recommender, build
 from onward.models.features.columns import Column, dump_columns, parse_columns
@@ -229,10 +229,17 @@ def add_metrics(path: str | Path, measured: Iterable[Measurement]) -> Path:
     return _copy_with_metrics(folder, folder, measured, overwrite=True)
 
 
-def export(run: str | Path, out: str | Path, overwrite: bool = False, encoder: bytes | None = None) -> Path:
+def export(
+    run: str | Path,
+    out: str | Path,
+    overwrite: bool = False,
+    encoder: bytes | None = None,
+    lineage: Lineage | None = None,
+) -> Path:
     """Copy a run's model to a folder of its own, with the run's latest evaluations in its manifest.
 
     Args:
+        lineage: where it comes from; without one, what the run's model says itself.
         encoder: the graph of `encoder.onnx`, made by `onward.models.onnx`; without one, the run's own,
             if it has one.
 
@@ -241,13 +248,19 @@ def export(run: str | Path, out: str | Path, overwrite: bool = False, encoder: b
         OutputError: `out` exists (unless `overwrite`) or can't be written.
     """
     folder = bundle_folder(run)
-    return _copy_with_metrics(folder, Path(out), measurements(run), overwrite, encoder)
+    return _copy_with_metrics(folder, Path(out), measurements(run), overwrite, encoder, lineage)
 
 
 def _copy_with_metrics(
-    source: Path, target: Path, measured: Iterable[Measurement], overwrite: bool, encoder: bytes | None = None
+    source: Path,
+    target: Path,
+    measured: Iterable[Measurement],
+    overwrite: bool,
+    encoder: bytes | None = None,
+    lineage: Lineage | None = None,
 ) -> Path:
     manifest = read_manifest(source)
+    manifest = manifest if lineage is None else manifest.model_copy(update={"lineage": lineage})
     config = RunConfig.parse(read_toml(source / "config.toml"), str(source / "config.toml"))
     metrics = {_label(entry): entry for entry in [*manifest.metrics, *measured]}
     with atomic_folder(target, overwrite=overwrite) as new:

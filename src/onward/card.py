@@ -27,6 +27,7 @@ def model_card(manifest: BundleManifest, config: RunConfig) -> str:
         "## Trained on\n\n" + _data(manifest),
         "## Measured\n\n" + _metrics(manifest),
         "## Training\n\n" + _table({**_rows(config), **manifest.training, "seed": config.seed}),
+        *_lineage(manifest),
         "## Settings\n\n" + _table({key: value for key, value in config.model.items() if key != "name"}),
         "## Privacy\n\n" + _privacy(manifest),
         "## Use\n\n" + _use(),
@@ -51,6 +52,27 @@ def _data(manifest: BundleManifest) -> str:
     )
     facts["items of the history"] = "may be recommended again" if manifest.seen == "include" else "aren't recommended"
     return _table(facts)
+
+
+def _lineage(manifest: BundleManifest) -> list[str]:
+    """The section of a version that an update wrote."""
+    if manifest.lineage is None:
+        return []
+    lineage, gate = manifest.lineage, manifest.lineage.gate
+    current, candidate, difference = gate["current"]["ndcg@10"], gate["candidate"]["ndcg@10"], gate["difference"]
+    facts = {
+        "version before it": f"`{lineage.previous}`, weights `{lineage.ancestors[-1]}`",
+        "generations": len(lineage.ancestors),
+        "new events since": f"{describe(lineage.plan['since'])} UTC",
+        "the gate predicted": f"{gate['requests']:,} requests since {describe(lineage.plan['held_out_from'])} UTC",
+        "NDCG@10 of the version before": current["value"],
+        "NDCG@10 of the candidate": candidate["value"],
+        "difference, 95% interval": f"{difference['low']:+.4f} to {difference['high']:+.4f}",
+    }
+    said = (
+        "The candidate was trained without what the gate predicted; then this version was made in the same way of all."
+    )
+    return ["## Lineage\n\n" + _table(facts) + "\n\n" + said]
 
 
 def _rows(config: RunConfig) -> dict[str, str]:

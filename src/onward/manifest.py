@@ -79,6 +79,19 @@ class DataFacts(_Written):
     """What was done with events of the same user, item, time and action, and is done at serving."""
 
 
+class Lineage(_Written):
+    """Where a version that `onward update` wrote comes from."""
+
+    previous: str
+    """Name of the folder of the version before it."""
+    ancestors: list[str]
+    """SHA-256 of the weights that it went on from, generation by generation, the first one first."""
+    plan: dict[str, Any]
+    """What decided the update: parent's weights, data, instants, seed and settings."""
+    gate: dict[str, Any]
+    """What the gate said of the candidate, which was trained without the events that it was measured on."""
+
+
 class BundleManifest(_Written):
     """`manifest.json`."""
 
@@ -92,6 +105,8 @@ class BundleManifest(_Written):
     """Facts of that dataset."""
     parent: str | None = None
     """Hash of the weights that this model continued from; None when trained from nothing."""
+    lineage: Lineage | None = None
+    """Of a version that `onward update` wrote; None otherwise."""
     items: int
     """Index high-water mark: the largest item index."""
     holds_user_rows: bool

@@ -48,6 +48,7 @@ PAYLOADS = {
     "store.stats": "onward.cli.store_stats:StoreCounts",
     "train": "onward.cli.train:TrainedRun",
     "train.seeds": "onward.cli.train:TrainedSeeds",
+    "update": "onward.update.results:UpdateResult",
 }
 """Name of the schema's file -> the model."""
 SILENT = {"demo"}
@@ -131,6 +132,8 @@ def test_standard_output_is_the_payload_and_nothing_else(
         "recommend gru --all -o lists.parquet": "recommendation_file",
         "predict gru --user 3 --items 1,2": "predictions",
         "export gru -o model": "export",
+        "train dataset --model popularity -o current": "train",
+        "update current dataset -o next --set margin=0.99": "update",
         "keys create shop --role write": "keys.create",
         "keys list": "keys.list",
         "store stats": "store.stats",

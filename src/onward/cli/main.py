@@ -31,6 +31,7 @@ COMMANDS = {
     "runs": "List and filter runs, and say in what two of them differ.",
     "recommend": "Recommend items for a user, a typed history, or everyone.",
     "predict": "Predict how much users will like items.",
+    "update": "Train a model on with new events, and let a gate decide whether it is the next version.",
     "export": "Write the bundle that serving loads.",
     "serve": "Serve a model over HTTP: events in, recommendations out.",
     "replay": "Send a log through a running server, and check that it answers as offline evaluation does.",
@@ -65,6 +66,7 @@ GROUPS = {
             "import": "Put a dataset's events into a store, so that a server knows its users from the start.",
             "stats": "Count what a store holds.",
             "backup": "Copy a store while it is in use, and check the copy.",
+            "update": "Train a model on with new events, and let a gate decide whether it is the next version.",
             "export": "Write events, items and impressions as Parquet files.",
             "forget": "Remove everything of a user, and print a receipt.",
         },
@@ -81,12 +83,15 @@ for _group, (_about, _commands) in GROUPS.items():
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0, 2 for bad input, 1 for failure, 130 after Ctrl-C."""
+    """Run one command; returns the exit code: 0, 2 for bad input, 1 for failure, 130 after Ctrl-C.
+
+    A command may return one of its own: `update` 3 where the gate refused.
+    """
     given = sys.argv[1:] if arguments is None else arguments
     as_json = "--json" in given
     try:
         _show_whole_help(given)
-        app(given, exit_on_error=False, print_error=not as_json, result_action="return_value")
+        code = app(given, exit_on_error=False, print_error=not as_json, result_action="return_value")
     except CycloptsError as error:  # the command line itself; already printed, unless for machines
         if as_json:
             _print_json("usage", str(error), "onward --help")
@@ -104,7 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has gone: nothing is left to say, or to flush
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    return 0
+    return code if isinstance(code, int) else 0
 
 
 def _show_whole_help(given: list[str]) -> None:

@@ -42,6 +42,37 @@ def block_events(
     return _frame(np.where(random.random(chosen.shape) < noise, anywhere, chosen), random)
 
 
+def drifting_events(
+    users: int, items: int, length: int, later: int, drift: float, noise: float = 0.2, seed: int = 0
+) -> pl.DataFrame:
+    """Walks on items, each with two that mostly follow it; later a share of them has others.
+
+    A step goes to the first of the two with probability 0.6 (1 - noise), to the second with 0.4 (1 - noise), else
+    anywhere. A share `drift` of the items gets two other followers for the last `later` events of each user. The
+    instant between is `drift_instant(users, length)`.
+    """
+    random = np.random.default_rng(seed)
+    before = random.integers(0, items, (items, 2))
+    after = before.copy()
+    changed = random.permutation(items)[: round(drift * items)]
+    after[changed] = random.integers(0, items, (len(changed), 2))
+    walk = np.zeros((users, length + later), dtype=np.int64)
+    walk[:, 0] = random.integers(0, items, users)
+    for step in range(1, length + later):
+        table = before if step < length else after
+        which = (random.random(users) < 0.4).astype(np.int64)
+        follows = table[walk[:, step - 1], which]
+        walk[:, step] = np.where(random.random(users) < noise, random.integers(0, items, users), follows)
+    frame = pl.DataFrame({"user": np.repeat(np.arange(users), length + later), "item": walk.ravel()})
+    time = START + np.arange(length + later) * users + random.permutation(users)[:, None]
+    return frame.with_columns(time=pl.Series(time.ravel())).sort("time", "user")
+
+
+def drift_instant(users: int, length: int) -> int:
+    """The second from which on `drifting_events` follows other rules."""
+    return START + length * users
+
+
 def zipf_events(events: int, users: int, items: int, exponent: float = 1.1, seed: int = 0) -> pl.DataFrame:
     """A large random log: items by a Zipf law (item 0 the most popular), users by a flatter one; with ratings.
 
