@@ -6,8 +6,8 @@ Models: `content-knn`; `sasrec`, item ids alone; `tower`, the same with the feat
 without likeness to the history's items; `shuffled`, the tower with each item's features swapped for another's. What is
 ranked: the cold items alone, all items, and for requests that ask for a trained item the trained ones and all.
 
-`--select` first chooses the settings of content-knn and of the tower for each seed, without the test: further items
-leave training, and requests for those are predicted (`Log.inner`). What was
+`--select` first chooses the settings of content-knn for each seed, and with the first how likeness counts in the tower,
+without the test: further items leave training, and requests for those are predicted (`Log.inner`). What was
 measured stays in .bench/cold, one file each, so that a second call goes on where the first stopped; `--report` only
 writes bench/COLD.md. Calls for different files or seeds may run side by side.
 """
@@ -18,7 +18,7 @@ import argparse
 import itertools
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,8 @@ LIKENESS = (0.25, 0.5, 1.0)
 """What likeness to the history's items may count beside the model's own scores (`train.unseen_likeness`)."""
 LIKENESS_RECENCIES = (1.0, 2.0, 5.0)
 """Of that likeness (`train.unseen_recency`)."""
+SELECTING_SEED = 0
+"""Whose question chooses these, for all seeds."""
 MOST_SELECTING, MOST_TRAINED = 2_000, 5_000
 """Requests that a setting is chosen by, at most; and those for trained items that are measured, a seeded sample."""
 SETTINGS = {
@@ -64,15 +66,8 @@ SETTINGS = {
     "amazon-office-text": ("train.epochs=40", "model.max_length=50", "model.dropout=0.5", "train.batch_tokens=1024"),
     "ml-100k": ("train.epochs=40", "model.max_length=200", "model.dropout=0.2", "train.batch_tokens=2048"),
 }
-FEW_EPOCHS = {"amazon-beauty": 4, "amazon-office-text": 10, "ml-100k": 4}
-"""Training for longer knows the trained items better, and it may be what they are and no more what they look like."""
 RECENCIES = (0.0, 1.0, 2.0, 5.0, 20.0)
-ID_DROPOUTS = (0.1, 0.3)
-DEFAULT_TOWER = {
-    "settings": ["model.id_dropout=0.1"],
-    "likeness": TrainConfig().unseen_likeness,
-    "recency": TrainConfig().unseen_recency,
-}
+DEFAULT_TOWER = {"likeness": TrainConfig().unseen_likeness, "recency": TrainConfig().unseen_recency}
 Measured = dict[str, Any]
 
 
@@ -132,16 +127,16 @@ class Case:
         model.fit(training, self.seed)
         return model
 
-    def trained(self, settings: tuple[str, ...], features: bool) -> SequenceModel:
-        """SASRec with these settings; scores of items that it knows by features are as they were learned."""
-        run = self.kept / "runs" / "-".join([self.label, "features" if features else "ids", *settings])
+    def trained(self, features: bool) -> SequenceModel:
+        """SASRec; scores of items that it knows by features are as they were learned."""
+        run = self.kept / "runs" / "-".join([self.label, "features" if features else "ids"])
         if not (run / "model").exists():
             cuts = [
                 f"split.valid_from={self.split.config.valid_from}",
                 f"split.test_from={self.split.config.test_from}",
             ]
             asked = [*cuts, "split.request_time=none", "train.unseen_cost=0", "train.unseen_likeness=0"]
-            asked += [*SETTINGS[self.name], *settings]
+            asked += SETTINGS[self.name]
             asked += ['model.features=["items"]', 'model.without=["text"]'] if features else []
             assert self.cold.any()  # and that training sees none of them
             data, seed = self.dataset, self.seed
@@ -199,13 +194,6 @@ def _persons(dataset: Dataset, part: Part) -> list[str]:
     return [name.partition(" ")[0] for name in dataset.users["user"].to_numpy()[part.user]]
 
 
-def tower_settings(name: str) -> Iterator[tuple[str, ...]]:
-    """What the tower may be: two shares of dropped ids, a long training and a short one."""
-    for share in ID_DROPOUTS:
-        yield (f"model.id_dropout={share}",)
-        yield (f"model.id_dropout={share}", f"train.epochs={FEW_EPOCHS[name]}")
-
-
 def content_settings(dataset: Dataset) -> Iterator[dict[str, Any]]:
     """What content-knn may be: every set of columns, with texts by MiniLM or by n-grams, and every recency."""
     kinds = dataset.manifest.item_features
@@ -242,9 +230,9 @@ def select(case: Case, models: Sequence[str], results: Path) -> None:
                 for recency in RECENCIES:
                     fitted.config = fitted.config.model_copy(update={"recency": recency})
                     note(model, settings | {"recency": recency}, tried(fitted))
-        for chosen in tower_settings(case.name) if model == "tower" else ():
-            for ratio, recency in itertools.product(LIKENESS, LIKENESS_RECENCIES):
-                tower = {"settings": list(chosen), "likeness": ratio, "recency": recency}
+        if model == "tower" and case.seed == SELECTING_SEED:
+            for likeness, recency in itertools.product(LIKENESS, LIKENESS_RECENCIES):
+                tower = {"likeness": likeness, "recency": recency}
                 if json.dumps(tower) not in known:
                     note(model, tower, tried(finished(inner, tower, DEFAULT_COST)[0]))
 
@@ -252,7 +240,7 @@ def select(case: Case, models: Sequence[str], results: Path) -> None:
 def finished(case: Case, tower: dict[str, Any], cost: float) -> tuple[SequenceModel, float]:
     """A trained tower with scores of the items that it knows by features as training fits them; and how far these are
     raised."""
-    model = case.trained(tuple(tower["settings"]), features=True)
+    model = case.trained(features=True)
     histories, valid = histories_for(model, case.dataset), case.split.valid
     if tower["likeness"]:
         frame = case.dataset.catalog.frame
@@ -282,10 +270,11 @@ def run(case: Case, model: str, results: Path) -> None:
         found["settings"] = best(results, case, model, {})
         found["costs"]["0.0"] = case.measure(case.content_knn(found["settings"]))
     elif model == "sasrec":
-        found["costs"]["0.0"] = case.measure(case.trained((), features=False))
+        found["costs"]["0.0"] = case.measure(case.trained(features=False))
     else:
         of = Case(case.name, case.data, case.kept, case.seed, shuffled=model == "shuffled")
-        found["settings"], found["shift"] = best(results, case, "tower", DEFAULT_TOWER), {}
+        found["settings"] = best(results, replace(case, seed=SELECTING_SEED), "tower", DEFAULT_TOWER)
+        found["shift"] = {}
         if model == "tower-alone":
             found["settings"] = found["settings"] | {"likeness": 0.0}
         before = None

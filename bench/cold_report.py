@@ -24,8 +24,9 @@ content-kNN on the same requests of all seeds, with its 95% interval over users.
 (`train.unseen_likeness`); `tower-alone` is without that; `shuffled` is the tower with each item's features swapped for
 another's; `sasrec` knows ids alone. A tower's scores of cold items are raised or lowered by one number, fitted on the
 validation part so that it costs the trained items the share of NDCG@10 that stands beside it (`train.unseen_cost`).
-Settings of content-kNN (columns, encoder, recency) and of the tower (id dropout, epochs, likeness) were chosen without
-the test, by the same question asked of the training and validation parts: further items left training.
+Settings of content-kNN (columns, encoder, recency) were chosen for each seed, and of likeness (how much it counts,
+recency) by the first seed, without the test: by the same question asked of the training and validation parts, where
+further items left training.
 """
 TOWERS = ("tower", "tower-alone", "shuffled")
 TABLE = (

@@ -87,6 +87,11 @@ def test_columns_that_cant_be_compared_are_none() -> None:
     assert Likeness.fit([event], pl.DataFrame({"colour": ["red"] * 4}), SEEN, 4.0) is None
 
 
+def test_items_of_which_nothing_is_known_cant_be_compared() -> None:
+    empty = pl.DataFrame({"v": pl.Series([None] * 4, dtype=pl.List(pl.Float64))})
+    assert Likeness.fit([VECTOR], empty, SEEN, 4.0) is None
+
+
 def test_columns_count_the_same_and_values_that_training_lacked_count_too() -> None:
     frame = FRAME.with_columns(colour=pl.Series(["red", "blue", "blue", None]))
     vectors = content_vectors([VECTOR, COLOUR], frame)

@@ -29,7 +29,7 @@ from torch.nn import functional as F
 from onward.data.sequences import Histories
 from onward.models.base import Bools
 from onward.models.features.columns import Column
-from onward.models.features.content import compared, content_vectors
+from onward.models.features.content import Floats, compared, content_vectors
 from onward.models.matrix import recent
 
 PREFIX = "likeness."
@@ -38,6 +38,8 @@ AXES = 256
 """Principal axes that are kept, at most."""
 LEAST = 1e-6
 """Share of the widest axis' variance that an axis has, or it is left out."""
+MOST_ITEMS = 50_000
+"""Trained items that the axes are of, at most, always the same ones."""
 CHUNK_ITEMS = 16_384
 """Items whose content vectors are made at once."""
 
@@ -62,19 +64,29 @@ class Likeness:
 
     @classmethod
     def fit(cls, columns: Sequence[Column], frame: pl.DataFrame, seen: Bools, recency: float) -> Self | None:
-        """Of a catalog, row r of the table being item index r + 1, with weight 0; None without columns to compare."""
+        """Of a catalog, row r of the table being item index r + 1, with weight 0; None if nothing compares."""
         chosen = compared(columns)
         if not chosen:
             return None
-        parts = [content_vectors(chosen, frame[first : first + CHUNK_ITEMS]) for first in _firsts(frame)]
-        squares = sum(part[known].T @ part[known] for part, known in zip(parts, _split(seen[1:]), strict=True))
-        moments = torch.from_numpy(np.asarray(squares, dtype=np.float64)) / max(1, int(seen.sum()))
+        rows = np.flatnonzero(seen[1:])
+        if len(rows) > MOST_ITEMS:
+            rows = np.random.default_rng(0).choice(rows, MOST_ITEMS, replace=False)
+        some = torch.from_numpy(content_vectors(chosen, frame[rows])).double()
+        moments = some.T @ some / len(some)
         found, directions = torch.linalg.eigh(moments)
         kept = found.argsort(descending=True)[:AXES]
         kept = kept[found[kept] > LEAST * found.max()]
+        if not len(kept):  # nothing is known of any item
+            return None
         axes = (directions[:, kept] / found[kept].sqrt()).float()
-        vectors = torch.cat([F.normalize(torch.from_numpy(part) @ axes, dim=1) for part in parts])
+        parts = [frame[first : first + CHUNK_ITEMS] for first in range(0, frame.height, CHUNK_ITEMS)]
+        vectors = torch.cat([cls._cut(content_vectors(chosen, part), axes) for part in parts])
         return cls(columns, seen, axes, F.pad(vectors, (0, 0, 1, 0)), 0.0, recency)
+
+    @staticmethod
+    def _cut(vectors: Floats, axes: Tensor) -> Tensor:
+        """(n, C) float32 of length one."""
+        return F.normalize(torch.from_numpy(vectors) @ axes, dim=1)
 
     @property
     def width(self) -> int:
@@ -96,7 +108,7 @@ class Likeness:
         Args:
             items: (n,) int64 indices of the rows' items; 0 for one that the catalog doesn't have.
         """
-        vectors = F.normalize(torch.from_numpy(content_vectors(self._columns, frame)) @ self.axes, dim=1)
+        vectors = self._cut(content_vectors(self._columns, frame), self.axes)
         return vectors.masked_fill(self._seen[items][:, None], 0.0)
 
     def state(self) -> dict[str, Tensor]:
@@ -109,11 +121,3 @@ class Likeness:
         """Take over what `state` gave."""
         axes, table, numbers = (state[f"{PREFIX}{name}"] for name in ("axes", "table", "numbers"))
         return cls(columns, seen, axes, table, *numbers.tolist())
-
-
-def _firsts(frame: pl.DataFrame) -> range:
-    return range(0, frame.height, CHUNK_ITEMS)
-
-
-def _split(seen: Bools) -> list[Bools]:
-    return [seen[first : first + CHUNK_ITEMS] for first in range(0, len(seen), CHUNK_ITEMS)]
