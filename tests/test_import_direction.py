@@ -18,7 +18,7 @@ LAYERS = (
     {"recommend", "predict", "evaluate"},
     {"serve"},
     {"train"},
-    {"search", "prequential", "update"},
+    {"search", "prequential", "update", "drift"},
     {"cli"},
 )
 SOURCE = Path(onward.__file__).parent

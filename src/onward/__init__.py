@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from onward.data.dataset import open_dataset as open_dataset
     from onward.data.datasets import get_dataset as get_dataset
     from onward.data.prepare import prepare as prepare
+    from onward.drift.run import drift as drift
     from onward.evaluate.compare import compare as compare
     from onward.evaluate.protocol import evaluate as evaluate
     from onward.evaluate.report import write_report as write_report
@@ -45,6 +46,7 @@ _NAMES = {
     "audit": "onward.data.audit:audit",
     "auto": "onward.search.run:auto",
     "compare": "onward.evaluate.compare:compare",
+    "drift": "onward.drift.run:drift",
     "evaluate": "onward.evaluate.protocol:evaluate",
     "export": "onward.bundle:export",
     "get_dataset": "onward.data.datasets:get_dataset",
@@ -67,6 +69,7 @@ __all__ = [
     "audit",
     "auto",
     "compare",
+    "drift",
     "evaluate",
     "export",
     "get_dataset",

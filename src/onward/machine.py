@@ -15,6 +15,7 @@ from onward.payload import Payload
 
 EXTRAS = {
     "ann": "an index of nearest items, for catalogs of many",
+    "drift": "changes of hit and click rates found: onward drift",
     "mf": "matrix factorisation: the model 'als'",
     "onnx": "models exported to ONNX, and answered by its runtime",
     "pandas": "pandas frames in and out",

@@ -29,7 +29,8 @@ def test_json_holds_the_facts(capsys: pytest.CaptureFixture[str]) -> None:
     assert facts["cores"] >= 1
     assert facts["memory"] > 2**28
     assert facts["threads"] == 1  # set by conftest
-    assert {extra["name"] for extra in facts["extras"]} == {"ann", "mf", "onnx", "pandas", "postgres", "text", "track"}
+    names = {"ann", "drift", "mf", "onnx", "pandas", "postgres", "text", "track"}
+    assert {extra["name"] for extra in facts["extras"]} == names
 
 
 def test_text_names_everything(capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,6 +27,7 @@ COMMANDS = {
     "tune": "Find the best settings of one model within a budget of time.",
     "evaluate": "Measure a trained model on the validation or test part.",
     "prequential": "Evaluate as in production: along the time line, by several refit policies.",
+    "drift": "Say whether retraining is due: changes of hit or click rate and of popularity.",
     "compare": "Compare runs: a table with intervals and paired tests, and an HTML report.",
     "runs": "List and filter runs, and say in what two of them differ.",
     "recommend": "Recommend items for a user, a typed history, or everyone.",
