@@ -70,9 +70,13 @@ def write_dataset(
     seen: str = "exclude",
     prefix: str = "i",
     items: pl.DataFrame | None = None,
+    users: pl.DataFrame | None = None,
     **columns: np.ndarray,
 ) -> Dataset:
-    """A dataset folder of plain item lists; times count up over all users, so that user 0 is the earliest."""
+    """A dataset folder of plain item lists; times count up over all users, so that user 0 is the earliest.
+
+    `users`: further columns of the users, categories where they are text and numbers else.
+    """
     lengths = np.array([len(one) for one in lists])
     flat = np.array([item for one in lists for item in one], dtype=np.int32)
     arrays: dict[str, np.ndarray] = {"item": flat, "time": np.arange(len(flat), dtype=np.int64), **columns}
@@ -83,7 +87,9 @@ def write_dataset(
         np.save(segment / f"events/{name}.npy", array)
     frame = items if items is not None else pl.DataFrame({"item": [f"{prefix}{i:03}" for i in range(1, n_items + 1)]})
     frame.write_parquet(segment / "items.parquet")
-    pl.DataFrame({"user": [f"u{i}" for i in range(len(lists))]}).write_parquet(segment / "users.parquet")
+    about = pl.DataFrame() if users is None else users
+    everyone = pl.DataFrame({"user": [f"u{i}" for i in range(len(lists))]}).hstack(about)
+    everyone.write_parquet(segment / "users.parquet")
     files = {str(file.relative_to(folder)): sha256(file) for file in sorted(segment.rglob("*.*"))}
     manifest = Manifest(
         hash=hashlib.sha256("".join(files.values()).encode()).hexdigest(),
@@ -98,6 +104,7 @@ def write_dataset(
         seen=seen,
         duplicates="keep",
         duplicate_rows=0,
+        user_features={name: "category" if kind == pl.String else "number" for name, kind in about.schema.items()},
         files=files,
     )
     (folder / "dataset.toml").write_text(dump_toml(manifest))

@@ -113,6 +113,7 @@ def test_paired_tests_say_what_can_be_said(page: Page, comparison: Comparison) -
     row = page.row("popularity", "worse")
     assert f"−{abs(test.difference.value):.4f}" in row
     assert text.p_value(test.p_holm) in row
+    assert f"{test.detectable:.4f}" in row
 
 
 def test_slices_lists_counts_protocol_and_settings_are_complete(page: Page, comparison: Comparison) -> None:
@@ -199,8 +200,11 @@ def test_a_single_run(tmp_path: Path) -> None:
     panel = page.data()["panels"][0]
     assert [key for key, _ in panel["sections"]] == [
         "results",
+        "costs",
         "curves",
+        "ranks",
         "slices",
+        "examples",
         "lists",
         "audit",
         "protocol",

@@ -22,6 +22,8 @@ SERIES = """() => [0, 1, 2].map(number => {
   return colour;
 })"""
 """The colours of the first three models."""
+SLICES = 5
+"""Two of each evaluation, and by time since the last event where there is more than one gap."""
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +42,15 @@ def test_it_opens_without_network_or_complaints(open_page, report):
 def test_every_chart_is_drawn_in_the_colours_of_its_models(open_page, report):
     watched = open_page(report.as_uri())
     series = set(watched.page.evaluate(SERIES))
-    charts = {name: watched.painted(f'[data-chart="{name}"]') for name in ("bars", "curves", "slice")}
-    assert {name: len(found) for name, found in charts.items()} == {"bars": 2, "curves": 2, "slice": 4}
+    names = ("bars", "curves", "slice", "pareto", "ranks")
+    charts = {name: watched.painted(f'[data-chart="{name}"]') for name in names}
+    assert {name: len(found) for name, found in charts.items()} == {
+        "bars": 2,
+        "curves": 2,
+        "slice": SLICES,
+        "pareto": 2,
+        "ranks": 2,
+    }
     for name, found in charts.items():
         for colours in found:
             assert series <= colours, name
@@ -86,6 +95,87 @@ def test_legend_and_axis_work_by_keyboard(open_page, report):
     assert curve.evaluate("c => c.toDataURL()") != before
 
 
+def test_quality_against_another_cost_and_without_a_model(open_page, report):
+    watched = open_page(report.as_uri())
+    panel = watched.page.locator("article").first
+    canvas = panel.locator('[data-chart="pareto"] canvas')
+    before = canvas.evaluate("c => c.toDataURL()")
+    costs = panel.locator("[data-cost] option").all_inner_texts()
+    assert len(costs) == 4
+    for cost in costs[1:]:
+        panel.locator("[data-cost]").select_option(label=cost)
+        after = canvas.evaluate("c => c.toDataURL()")
+        assert after != before
+        before = after
+    first = watched.page.evaluate(SERIES)[0]
+    panel.locator('[data-legend="pareto"] button').first.click()
+    assert first not in watched.painted("#c1 [data-chart='pareto']")[0]
+    assert watched.complaints == []
+
+
+def test_pointing_at_a_model_says_what_it_costs(open_page, report):
+    page = open_page(report.as_uri()).page
+    panel = page.locator("article").first
+    label, cost = panel.locator("table.costs tbody tr").nth(2).locator("th, td").all_inner_texts()[:2]
+    shown = page.evaluate(
+        """label => {
+          const chart = Chart.getChart(document.querySelector("#c1 [data-chart='pareto'] canvas"));
+          const index = chart.data.datasets[0].data.findIndex((one) => one.label === label);
+          const { x, y } = chart.getDatasetMeta(0).data[index];
+          const box = chart.canvas.getBoundingClientRect();
+          return { x: x + box.left + window.scrollX, y: y + box.top + window.scrollY };
+        }""",
+        label.strip(),
+    )
+    page.evaluate("at => window.scrollTo(0, at.y - 300)", shown)
+    page.mouse.move(shown["x"], shown["y"] - page.evaluate("window.scrollY"))
+    said = page.evaluate(
+        """() => {
+          const { tooltip } = Chart.getChart(document.querySelector("#c1 [data-chart='pareto'] canvas"));
+          return [...tooltip.title, ...tooltip.body.flatMap((part) => part.lines)];
+        }"""
+    )
+    assert said[0] == label.strip()
+    assert said[1].startswith(cost)
+    assert said[2].startswith("Training time, seconds: ")
+
+
+def test_ranks_have_two_views_and_a_table(open_page, report):
+    watched = open_page(report.as_uri())
+    panel = watched.page.locator("article").first
+    canvas = panel.locator('[data-chart="ranks"] canvas')
+    before = canvas.evaluate("c => c.toDataURL()")
+    panel.locator('[data-view="within"]').press("Enter")
+    assert panel.locator('[data-view="bands"]').get_attribute("aria-pressed") == "false"
+    assert canvas.evaluate("c => c.toDataURL()") != before
+    assert set(watched.page.evaluate(SERIES)) <= watched.painted("#c1 [data-chart='ranks']")[0]
+    panel.locator('section[id$="ranks"] summary').click()
+    shares = panel.locator('section[id$="ranks"] tbody tr').first.locator("td").all_inner_texts()
+    assert all(share.endswith("%") for share in shares)
+
+
+def test_one_pair_of_models_has_its_examples_at_a_time_and_all_without_scripts(open_page, report):
+    panel = open_page(report.as_uri()).page.locator("article").first
+    pairs = panel.locator("[data-pairs] option").all_inner_texts()
+    assert len(pairs) == 2
+    for number, pair in enumerate(pairs):
+        panel.locator("[data-pairs]").select_option(label=pair)
+        shown = panel.locator(".examples:visible")
+        assert {one.get_attribute("data-pair") for one in shown.all()} == {str(number)}
+    plain = open_page(report.as_uri(), java_script_enabled=False).page.locator("article").first
+    assert plain.locator(".examples:visible").count() == plain.locator(".examples").count() > 1
+
+
+def test_it_prints_to_pages_with_the_examples_that_were_chosen(open_page, report, tmp_path):
+    page = open_page(report.as_uri(), color_scheme="dark").page
+    assert page.pdf(path=tmp_path / "report.pdf", format="A4").startswith(b"%PDF")
+    page.locator("#c1 [data-pairs]").select_option("1")
+    page.emulate_media(media="print")
+    shown = page.locator("#c1 .examples:visible").all()
+    assert {one.get_attribute("data-pair") for one in shown} == {"1"}
+    assert not page.locator("#c1 [data-pairs]").is_visible()
+
+
 def test_tab_reaches_the_skip_link_first(open_page, report):
     page = open_page(report.as_uri()).page
     page.keyboard.press("Tab")
@@ -98,7 +188,7 @@ def test_charts_have_names_and_headings_are_in_order(open_page, report):
     names = [
         c.evaluate("c => document.getElementById(c.getAttribute('aria-labelledby')).textContent") for c in canvases
     ]
-    assert len(names) == 8
+    assert len(names) == 8 + SLICES
     assert all(names)
     levels = page.evaluate("[...document.querySelectorAll('h1,h2,h3,h4')].map(h => Number(h.tagName[1]))")
     assert levels[0] == 1
@@ -162,6 +252,39 @@ def test_print_opens_the_tables_and_hides_the_controls(open_page, report):
     assert page.locator("details:not([open])").count() == 0
     assert not page.locator("[data-copy]").first.is_visible()
     assert page.locator("table.protocol").first.is_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_what_is_behind_it(open_page, report, scheme):
+    """WCAG 2.2, 1.4.3: 4.5 to 1 for text; 1.4.11: 3 to 1 for what a chart draws."""
+    page = open_page(report.as_uri(), color_scheme=scheme).page
+    colours = page.evaluate(
+        """() => {
+          const names = ["page", "card", "faint", "ink", "soft", "accent", "warn", "warn-bg", "good", "good-bg", "note",
+                         "note-bg", "s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7"];
+          const probe = document.createElement("i");
+          document.body.append(probe);
+          return Object.fromEntries(names.map((name) => {
+            probe.style.color = `var(--${name})`;
+            return [name, getComputedStyle(probe).color.match(/[0-9]+/g).slice(0, 3).map(Number)];
+          }));
+        }"""
+    )
+
+    def luminance(name: str) -> float:
+        parts = [value / 255 for value in colours[name]]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    def ratio(front: str, behind: str) -> float:
+        dark, light = sorted((luminance(front), luminance(behind)))
+        return (light + 0.05) / (dark + 0.05)
+
+    texts = [(front, behind) for front in ("ink", "soft", "accent") for behind in ("page", "card", "faint")]
+    texts += [(kind, f"{kind}-bg") for kind in ("warn", "good", "note")]
+    assert {pair: ratio(*pair) for pair in texts if ratio(*pair) < 4.5} == {}
+    series = [f"s{number}" for number in range(8)]
+    assert {name: ratio(name, "card") for name in series if ratio(name, "card") < 3} == {}
 
 
 def test_a_hostile_name_does_nothing(open_page, tmp_path):

@@ -30,6 +30,9 @@ def compare(
     out: Annotated[
         Path | None, Parameter(name=["--out", "-o"], help="HTML report to write: one file, with plots.")
     ] = None,
+    examples: Annotated[
+        int, Parameter(help="Single users' requests in the report, for each pair and side; 0 leaves them out.")
+    ] = 3,
     part: Annotated[Literal["valid", "test"], Parameter(help="Which part to predict.")] = "test",
     baseline: Annotated[
         str | None, Parameter(help="Run to test the others against. [default: the best by the metric]")
@@ -48,7 +51,7 @@ def compare(
 
     Example: onward compare runs/popularity runs/gru runs/sasrec -o report.html
     """
-    from onward.cli.progress import ranking_progress
+    from onward.cli.progress import ranking_progress, steps_progress
     from onward.evaluate.compare import compare as run_comparison
 
     with ranking_progress("models") as progress:
@@ -59,7 +62,8 @@ def compare(
     if out is not None:
         from onward.evaluate.report import write_report
 
-        report = write_report(result, out)
+        with steps_progress("looking at models") as step:
+            report = write_report(result, out, dataset=dataset, examples=examples, on_step=step)
     payload = result.model_copy(update={"report": None if report is None else str(report)})
     emit(payload, as_json, lambda: print_comparison(result, report))
 

@@ -20,6 +20,12 @@ def evaluate(
     run: Annotated[Path, Parameter(help="A run folder, or a bundle.")],
     /,
     *,
+    out: Annotated[
+        Path | None, Parameter(name=["--out", "-o"], help="HTML report to write: one file, with plots.")
+    ] = None,
+    examples: Annotated[
+        int, Parameter(help="Single users' requests in the report, for each heading; 0 leaves them out.")
+    ] = 3,
     dataset: Annotated[
         Path | None, Parameter(help="The data set of the training; by default where it was then. Checked by its hash.")
     ] = None,
@@ -59,7 +65,7 @@ def evaluate(
     Every target is ranked among all items seen in training. The result is also written to the run's
     evaluation/PART/: metrics.json, and requests.parquet with one row a request.
 
-    Example: onward evaluate runs/sasrec --part test
+    Example: onward evaluate runs/sasrec --part test -o report.html
     """
     from onward.cli.progress import ranking_progress
     from onward.evaluate import protocol as library
@@ -81,7 +87,19 @@ def evaluate(
             decision=decision,
             progress=progress,
         )
-    emit(result, as_json, lambda: _print(result))
+    report = None if out is None else _report(run, result, out, dataset, examples)
+    payload = result.model_copy(update={"report": report})
+    emit(payload, as_json, lambda: _print(payload))
+
+
+def _report(run: Path, result: Evaluation, out: Path, dataset: Path | None, examples: int) -> str:
+    from onward.cli.progress import steps_progress
+    from onward.evaluate.compare import comparison_of_one
+    from onward.evaluate.report import write_report
+
+    with steps_progress("report") as step:
+        page = comparison_of_one(run, result, dataset)
+        return str(write_report(page, out, dataset=dataset, examples=examples, on_step=step))
 
 
 def _print(result: Evaluation) -> None:
@@ -104,6 +122,8 @@ def _print(result: Evaluation) -> None:
     out.print(_lists_table(result))
     for line in _notes(result):
         out.print(line)
+    if result.report is not None:
+        out.print(f"report: {result.report}")
 
 
 def _metrics_table(result: Evaluation) -> Table:

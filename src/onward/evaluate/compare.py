@@ -98,6 +98,22 @@ def compare(
     return made
 
 
+def comparison_of_one(run: str | Path, result: Evaluation, dataset: str | Path | None = None) -> Comparison:
+    """An evaluation as a comparison of one row, for its report; with the audit of the data that it was trained on."""
+    manifest, ks = read_manifest(bundle_folder(run)), result.protocol["ks"]
+    made = Comparison(
+        part=result.part,
+        protocol=result.protocol,
+        metric="ndcg@10" if 10 in ks else f"ndcg@{ks[0]}",
+        baseline=manifest.model,
+        rows=[_row(manifest.model, str(run), [Path(run)], [manifest.training], [result], seed=0)],
+        tests=[],
+        audit=None if result.protocol["external"] else _audit(run, dataset),
+    )
+    made._curves[manifest.model] = read_metrics(Path(run) / "metrics.jsonl")
+    return made
+
+
 def _row(
     label: str,
     path: str,

@@ -48,7 +48,11 @@ def safe_json(value: Any) -> str:
 @cache
 def _template(package: str, name: str) -> jinja2.Template:
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.FunctionLoader(lambda name: _web(package, name)),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {
         "metric": text.metric_name,
@@ -60,8 +64,11 @@ def _template(package: str, name: str) -> jinja2.Template:
         "duration": text.duration,
         "p_value": text.p_value,
         "day": text.day,
+        "milliseconds": text.milliseconds,
+        "mebibytes": text.mebibytes,
+        "rank": text.rank,
     }
-    return environment.from_string(_web(package, name))
+    return environment.get_template(name)
 
 
 def _web(package: str, name: str) -> str:

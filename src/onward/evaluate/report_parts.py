@@ -10,6 +10,8 @@ from onward.evaluate.compare import Comparison, Difference, Row
 from onward.evaluate.report_facts import RunFacts
 from onward.evaluate.results import Estimate, SliceRow
 
+POINTS = 200
+"""Points of a long curve; fewer than twice as many in any case."""
 SIGNIFICANT = 0.05
 PLOT_WIDTH, PLOT_MARGIN = 160, 8
 
@@ -101,6 +103,7 @@ def tests(comparison: Comparison) -> list[dict[str, Any]]:
             "difference": test.difference.model_dump(),
             "p": test.p_value,
             "p_holm": test.p_holm,
+            "detectable": test.detectable,
             "verdict": verdict(test),
             "low": place(test.difference.low),
             "at": place(test.difference.value),
@@ -124,17 +127,41 @@ def curves(comparison: Comparison, metric: str) -> dict[str, list[dict[str, Any]
     for row in comparison.rows:
         lines = [line for line in comparison.curves.get(row.label, []) if line.get("kind") == "validation"]
         kept = row.training.get("best_epoch")
-        found[row.label] = [
-            {
-                "epoch": line.get("epoch", 0),
-                "seconds": line.get("seconds", 0.0),
-                "value": line[metric],
-                "kept": kept is not None and line.get("epoch") == kept,
-            }
-            for line in lines
-            if metric in line
-        ]
+        found[row.label] = _thinned(
+            [
+                {
+                    "epoch": line.get("epoch", 0),
+                    "seconds": line.get("seconds", 0.0),
+                    "value": line[metric],
+                    "kept": kept is not None and line.get("epoch") == kept,
+                }
+                for line in lines
+                if metric in line
+            ]
+        )
     return found
+
+
+def losses(comparison: Comparison) -> dict[str, list[dict[str, Any]]]:
+    """Label -> points of the training loss over time; none of a model that is fitted in one call."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in comparison.rows:
+        lines = [line for line in comparison.curves.get(row.label, []) if line.get("kind") == "train"]
+        found[row.label] = _thinned(
+            [
+                {"epoch": line["epoch"], "seconds": line["seconds"], "value": line["loss"], "kept": False}
+                for line in lines
+                if {"epoch", "seconds", "loss"} <= line.keys()
+            ]
+        )
+    return found
+
+
+def _thinned(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """About `POINTS` of them, the last one and the one that was kept among them."""
+    every = max(1, len(points) // POINTS)
+    last = len(points) - 1
+    return [point for place, point in enumerate(points) if (last - place) % every == 0 or point["kept"]]
 
 
 def calibration(comparison: Comparison) -> list[list[dict[str, Any]]]:
@@ -175,7 +202,7 @@ def slices(comparison: Comparison) -> list[dict[str, Any]]:
         if buckets:
             made.append(
                 {"key": key, "title": title, "column": column, "hint": hint, "buckets": buckets}
-                | {"winners": _winners(comparison.rows, buckets)}
+                | {"winners": winners(comparison.rows, buckets)}
             )
     return made
 
@@ -195,7 +222,7 @@ def _bucket(comparison: Comparison, key: str, reference: SliceRow) -> dict[str, 
     }
 
 
-def _winners(rows: Sequence[Row], buckets: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def winners(rows: Sequence[Row], buckets: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Models with the labels of the buckets that they are best in."""
     won: dict[int, list[str]] = {}
     for bucket in buckets:

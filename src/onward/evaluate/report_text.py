@@ -105,6 +105,27 @@ def duration(seconds: float | None) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
 
 
+def milliseconds(value: float | None) -> str:
+    """Milliseconds, three digits."""
+    if value is None:
+        return "–"
+    return f"{value:.2f} ms" if value < 10 else f"{value:.1f} ms" if value < 100 else f"{value:,.0f} ms"
+
+
+def mebibytes(value: float | None) -> str:
+    """MiB, GiB from 1024 on; less than a hundredth as such."""
+    if value is None:
+        return "–"
+    if value >= 1024:
+        return f"{value / 1024:,.1f} GiB"
+    return "<0.01 MiB" if 0 < value < 0.005 else f"{value:.2f} MiB" if value < 10 else f"{value:,.0f} MiB"
+
+
+def rank(value: float | None) -> str:
+    """A place in a list, perhaps between two; `never` for none."""
+    return "never" if value is None else whole(value) if float(value).is_integer() else f"{value:,.1f}"
+
+
 def p_value(p: float) -> str:
     """A p-value with three decimals, never zero."""
     return "<0.001" if p < 0.001 else f"{p:.3f}"

@@ -116,6 +116,8 @@ class Evaluation(Payload):
     """Predicted against observed interest, in bins of equal size; empty for a model that only ranks."""
     detectable: list[Detectable] = []
     """The smallest difference that a comparison can find on this data; empty of one user, and of a mean over seeds."""
+    report: str | None = None
+    """Where the HTML report was written."""
     _table: pl.DataFrame = PrivateAttr(default_factory=pl.DataFrame)
     _pairs: pl.DataFrame = PrivateAttr(default_factory=pl.DataFrame)
 

@@ -2,19 +2,7 @@
 (() => {
   const data = JSON.parse(document.getElementById("report-data").textContent);
   const { all, axis, css, decimals, mount, narrow, options, whiskers } = Charts;
-  const colour = (model) => css(`--s${model.series}`);
-  const DASHES = [[], [7, 4], [2, 3]]; // a ninth model has the first one's colour, dashed
-
-  function legend(root, key, hidden, draw) {
-    root.querySelectorAll(`[data-legend="${key}"] button`).forEach((button) => {
-      button.addEventListener("click", () => {
-        const model = Number(button.dataset.model);
-        if (!hidden.delete(model)) hidden.add(model);
-        button.setAttribute("aria-pressed", String(!hidden.has(model)));
-        draw();
-      });
-    });
-  }
+  const { choice, colour, dash, interval, legend } = Models;
 
   function bars(root, panel) {
     const select = root.querySelector("[data-metric]");
@@ -51,29 +39,28 @@
     select.addEventListener("change", draw);
   }
 
-  const interval = (e) => `${decimals(e.value)}  (${decimals(e.low)} – ${decimals(e.high)})`;
-
-  function curves(root, panel) {
-    const box = root.querySelector('[data-chart="curves"]');
-    if (!box) return;
+  // A curve a model over seconds or epochs: `points` gives a model's, `key` names the chart and its legend.
+  function curves(root, panel, key, points, vertical) {
+    const figure = root.querySelector(`[data-curve="${key}"]`);
+    if (!figure) return;
     const hidden = new Set();
     let unit = "seconds";
-    const draw = mount(box, () => {
-      const last = Math.max(...panel.models.flatMap((model) => model.curve.map((point) => point[unit])), 1e-9);
+    const draw = mount(figure.querySelector(".canvas"), () => {
+      const last = Math.max(...panel.models.flatMap((model) => points(model).map((point) => point[unit])), 1e-9);
       const datasets = panel.models.map((model, number) => {
-        const single = model.fitted && model.curve.length === 1;
-        const points = model.curve.map((point) => ({ x: point[unit], y: point.value, kept: point.kept }));
+        const single = model.fitted && points(model).length === 1;
+        const line = points(model).map((point) => ({ x: point[unit], y: point.value, kept: point.kept }));
         return {
           label: model.label,
-          data: single ? [{ x: 0, y: points[0].y }, { x: last, y: points[0].y }] : points,
+          data: single ? [{ x: 0, y: line[0].y }, { x: last, y: line[0].y }] : line,
           hidden: hidden.has(number),
           borderColor: colour(model),
           backgroundColor: colour(model),
           borderWidth: 2,
-          borderDash: single ? [6, 5] : DASHES[Math.floor(number / 8) % DASHES.length],
-          pointRadius: single ? 0 : points.map((point) => (point.kept ? 6 : 2)),
-          pointBackgroundColor: single ? colour(model) : points.map((point) => (point.kept ? css("--card") : colour(model))),
-          pointBorderWidth: single ? 0 : points.map((point) => (point.kept ? 2.5 : 0)),
+          borderDash: single ? [6, 5] : dash(number),
+          pointRadius: single ? 0 : line.map((point) => (point.kept ? 6 : 2)),
+          pointBackgroundColor: single ? colour(model) : line.map((point) => (point.kept ? css("--card") : colour(model))),
+          pointBorderWidth: single ? 0 : line.map((point) => (point.kept ? 2.5 : 0)),
           tension: 0.2,
           clip: 10, // a ring at the edge is drawn whole
         };
@@ -85,24 +72,21 @@
           interaction: { mode: "nearest", intersect: false },
           scales: {
             x: axis(unit === "seconds" ? "Seconds of training" : "Epochs", { type: "linear", min: 0, max: last }, { includeBounds: false }),
-            y: axis("", { beginAtZero: true, grace: "8%" }),
+            y: axis("", vertical),
           },
           tooltip: {
             callbacks: {
-              title: (at) => (at.length ? `${unit === "seconds" ? `${at[0].parsed.x.toFixed(1)} s` : `epoch ${at[0].parsed.x}`}` : ""),
+              title: (at) => (at.length ? (unit === "seconds" ? `${at[0].parsed.x.toFixed(1)} s` : `epoch ${Number(at[0].parsed.x.toFixed(2))}`) : ""),
               label: (at) => `${at.dataset.label}: ${decimals(at.parsed.y)}`,
             },
           },
         }),
       };
     });
-    legend(root, "curves", hidden, draw);
-    root.querySelectorAll("[data-axis]").forEach((button, _, all) => {
-      button.addEventListener("click", () => {
-        unit = button.dataset.axis;
-        all.forEach((other) => other.setAttribute("aria-pressed", String(other === button)));
-        draw();
-      });
+    legend(figure, key, hidden, draw);
+    choice(figure, "axis", (chosen) => {
+      unit = chosen;
+      draw();
     });
   }
 
@@ -123,7 +107,7 @@
             borderColor: colour(model),
             backgroundColor: colour(model),
             borderWidth: 2,
-            borderDash: DASHES[Math.floor(number / 8) % DASHES.length],
+            borderDash: dash(number),
             pointRadius: 4,
             clip: 10,
           })),
@@ -202,12 +186,24 @@
     });
   }
 
+  function pairs(root) {
+    const select = root.querySelector("[data-pairs]");
+    if (!select) return;
+    const show = () => root.querySelectorAll("[data-pair]").forEach((group) => group.classList.toggle("aside", group.dataset.pair !== select.value));
+    select.addEventListener("change", show);
+    show();
+  }
+
   document.querySelectorAll("[data-panel]").forEach((root) => {
     const panel = data.panels[Number(root.dataset.panel)];
     bars(root, panel);
     calibration(root, panel);
-    curves(root, panel);
+    curves(root, panel, "curves", (model) => model.curve, { beginAtZero: true, grace: "8%" });
+    curves(root, panel, "losses", (model) => model.losses, { grace: "8%" });
     slices(root, panel);
+    Pareto.draw(root, panel);
+    RankCharts.draw(root, panel);
+    pairs(root);
     copying(root);
   });
 
