@@ -224,7 +224,7 @@ def test_the_command_prints_says_and_writes(
     arguments = ["prequential", str(turned), "--every", "1d", "--policies", ",".join(POLICIES)]
     assert main([*arguments, "-o", str(turned.parent / "walk"), "--resume"]) == 0
     printed = capsys.readouterr().out
-    assert "'never' is worse than 'full'" in printed
+    assert "'never' is worse than 'full' by" in printed
     assert "A delay of 1.0 days" in printed
     page = (turned.parent / "walk" / "report.html").read_text(encoding="utf-8")
     for one in walked.policies:

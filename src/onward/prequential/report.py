@@ -63,14 +63,13 @@ def sentences(result: Prequential) -> list[str]:
 def _compared(result: Prequential, one: PolicyResult) -> str:
     scope, cost = one.overall, one.share_of_processor_seconds
     assert scope.p_holm is not None
-    if scope.p_holm >= SIGNIFICANT:
-        gap = f"is not told apart from '{result.reference}' in NDCG@10"
-    else:
-        assert scope.difference is not None
-        gap = f"is {'worse' if scope.difference.value < 0 else 'better'} than '{result.reference}' in NDCG@10"
-    change = "" if scope.relative is None else f" by {_change(scope.relative.value)}"
+    assert scope.difference is not None
+    said = f"is not told apart from '{result.reference}' in NDCG@10"
+    if scope.p_holm < SIGNIFICANT:
+        size = "" if scope.relative is None else f" by {abs(scope.relative.value):.1%} of its NDCG@10"
+        said = f"is {'worse' if scope.difference.value < 0 else 'better'} than '{result.reference}'{size}"
     paid = "" if cost is None else f", for {text.percent(cost)} of its processor time"
-    return f"'{one.policy}' {gap}{change if scope.p_holm < SIGNIFICANT else ''}{paid} (p {text.p_value(scope.p_holm)})."
+    return f"'{one.policy}' {said}{paid} (p {text.p_value(scope.p_holm)})."
 
 
 def _change(share: float) -> str:
