@@ -90,6 +90,24 @@ def test_evaluate_prints_tables_for_people(runs: list[str], capsys: pytest.Captu
         assert text in output
 
 
+def test_evaluate_writes_a_report_of_the_run(
+    runs: list[str], dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.html"
+    assert main(["evaluate", runs[1], "-o", str(page), "-k", "3", "--examples", "0", "--json"]) == 0
+    assert payload(capsys)["report"] == str(page)
+    assert json.loads((Path(runs[1]) / "evaluation/test/metrics.json").read_text())["report"] is None
+    html = page.read_text(encoding="utf-8")
+    assert "markov reaches NDCG@3" in html
+    assert "c1-examples" not in html
+    other = write_dataset(tmp_path / "other", [[1, 2, 3, 4], [2, 3, 4]], V)
+    assert main(["evaluate", runs[1], "--external", "--dataset", str(other.path), "-o", str(page)]) == 0
+    assert "the evaluation was of external data" in page.read_text(encoding="utf-8")
+    capsys.readouterr()
+    assert main(["evaluate", runs[1], "-o", str(page), "--examples", "-1"]) == 2
+    assert "can't be negative" in capsys.readouterr().err
+
+
 def test_evaluate_refuses_another_split(runs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", runs[0], "--protocol", "time", "--json"]) == 2
     captured = capsys.readouterr()

@@ -116,6 +116,33 @@ def test_paired_tests_say_what_can_be_said(page: Page, comparison: Comparison) -
     assert f"{test.detectable:.4f}" in row
 
 
+def test_a_long_training_is_a_few_hundred_points(comparison: Comparison) -> None:
+    label = comparison.rows[0].label
+    lines = [
+        {"kind": "train", "step": n, "epoch": n / 10, "seconds": float(n), "loss": 1 / n} for n in range(1, 50_001)
+    ]
+    assert parts.losses(comparison)[label] == []
+    longer = comparison.model_copy()
+    longer._curves = {label: lines}
+    points = parts.losses(longer)[label]
+    assert 200 <= len(points) < 400
+    assert points[-1]["seconds"] == 50_000
+    assert {point["value"] for point in points} <= {line["loss"] for line in lines}
+
+
+def test_each_seed_has_a_row(tmp_path: Path) -> None:
+    make_runs(tmp_path, names=())
+    dataset = open_dataset(tmp_path / "log-last")
+    runs = [write_run(tmp_path / f"r/seed-{seed}", dataset, "random", seed=seed, protocol="last") for seed in (0, 1)]
+    comparison = compare([tmp_path / "r", write_run(tmp_path / "markov", dataset, "markov", protocol="last")])
+    page = read(write_report(comparison, tmp_path / "report.html"))
+    seeds = next(row for row in comparison.rows if row.seeds).seeds
+    assert [one.path for one in seeds] == [str(run) for run in runs]
+    for one in seeds:
+        cells = next(cells for cells in page.rows if cells[1:2] == [str(one.seed)])
+        assert cells[2] == f"{one.metrics['ndcg@10']:.4f}"
+
+
 def test_slices_lists_counts_protocol_and_settings_are_complete(page: Page, comparison: Comparison) -> None:
     evaluation = comparison.rows[0].evaluation
     for key in ("history_length", "target_popularity"):
