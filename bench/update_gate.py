@@ -1,6 +1,6 @@
 """The gate of `onward update` on generated worlds: how often it lets good and bad updates through.
 
-    python bench/update_gate.py [--seeds 20] [--first 0] [--drift 0.05] [--json FILE]
+    python bench/update_gate.py [--seeds 20] [--first 0] [--drift 0.1] [--json FILE]
 
 A world (`onward.data.synthetic.drifting_events`) is a log of walks on items whose followers change, for a share of
 them, at one instant. The current model is trained on what came before. The newest third of what came after is held
@@ -54,7 +54,7 @@ SETTINGS = (
 )
 KINDS = ("good", "shuffled", "shuffled-new", "tenth", "tenth-warm", "same")
 NEVER = ("shuffled", "tenth")
-DRIFT = 0.05
+DRIFT = 0.1
 
 
 @dataclass(frozen=True)

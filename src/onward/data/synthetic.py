@@ -48,14 +48,15 @@ def drifting_events(
     """Walks on items, each with two that mostly follow it; later a share of them has others.
 
     A step goes to the first of the two with probability 0.6 (1 - noise), to the second with 0.4 (1 - noise), else
-    anywhere. A share `drift` of the items gets two other followers for the last `later` events of each user. The
-    instant between is `drift_instant(users, length)`.
+    anywhere. For the last `later` events of each user a share `drift` of the items, two or more, has the followers of
+    each other. The instant between is `drift_instant(users, length)`. Each item follows two others all the time, so
+    that all are equally popular, and nothing but their order is there to learn.
     """
     random = np.random.default_rng(seed)
-    before = random.integers(0, items, (items, 2))
+    before = np.stack([random.permutation(items), random.permutation(items)], axis=1)
     after = before.copy()
     changed = random.permutation(items)[: round(drift * items)]
-    after[changed] = random.integers(0, items, (len(changed), 2))
+    after[changed] = before[np.roll(changed, 1)]
     walk = np.zeros((users, length + later), dtype=np.int64)
     walk[:, 0] = random.integers(0, items, users)
     for step in range(1, length + later):
