@@ -14,7 +14,7 @@ LAYERS = (
     {"errors", "config", "space", "files", "payload", "client"},
     {"data", "text", "device", "machine", "preferences", "threads"},
     {"models"},
-    {"manifest", "card", "bundle", "runs", "training_rows"},
+    {"manifest", "card", "bundle", "runs", "tracking", "training_rows"},
     {"recommend", "predict", "evaluate"},
     {"serve"},
     {"train"},

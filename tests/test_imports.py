@@ -9,7 +9,8 @@ import pytest
 
 import onward
 
-HEAVY = {"torch", "polars", "numpy", "scipy", "pandas", "pyarrow", "fastapi", "rich.progress", "tensorboard"}
+TRACKERS = {"tensorboard", "tensorboardX", "mlflow", "wandb"}
+HEAVY = {"torch", "polars", "numpy", "scipy", "pandas", "pyarrow", "fastapi", "rich.progress", *TRACKERS}
 
 
 def loaded_after(code: str) -> set[str]:

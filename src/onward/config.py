@@ -181,6 +181,9 @@ class RunConfig(Config):
     """The training loop."""
     fine_tune: FineTuned | None = None
     """Of a model that went on from another one's weights (`onward update`); absent: trained from nothing."""
+    track: tuple[str, ...] = ()
+    """Trackers that are told what is logged, beside metrics.jsonl: `tensorboard`, `mlflow`, `wandb`, or one that an
+    installed package offers. They decide nothing."""
     model: dict[str, Any] = {}
     """`name`, and the settings of that model's own Config, all of them once resolved."""
 

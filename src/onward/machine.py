@@ -17,11 +17,13 @@ EXTRAS = {
     "ann": "an index of nearest items, for catalogs of many",
     "drift": "changes of hit and click rates found: onward drift",
     "mf": "matrix factorisation: the model 'als'",
+    "mlflow": "runs tracked with MLflow",
     "onnx": "models exported to ONNX, and answered by its runtime",
     "pandas": "pandas frames in and out",
     "postgres": "the event store in PostgreSQL",
+    "tensorboard": "TensorBoard files in the run folder",
     "text": "text of items as features: sentence embeddings, mood",
-    "track": "TensorBoard files beside metrics.jsonl",
+    "wandb": "runs tracked with Weights & Biases",
 }
 """Extra -> what it brings."""
 

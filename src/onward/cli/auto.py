@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from onward.cli.common import Json, console, emit
+from onward.cli.common import Json, Track, console, emit, tracking
 from onward.config import Protocol
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def auto(
     ] = None,
     protocol: Split = None,
     seed: Seed = None,
+    track: Track = None,
     settings: Settings = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -65,7 +66,9 @@ def auto(
         A folder made by `onward prepare`.
     """
     names = [name.strip() for name in (models or "").split(",") if name.strip()]
-    run_search(dataset, names, budget, out, protocol, seed, settings, resume, overwrite, as_json)
+    run_search(
+        dataset, names, budget, out, protocol, seed, [*tracking(track), *(settings or ())], resume, overwrite, as_json
+    )
 
 
 def run_search(
@@ -75,7 +78,7 @@ def run_search(
     out: Path,
     protocol: Protocol | None,
     seed: int | None,
-    settings: list[str] | None,
+    settings: list[str],
     resume: bool,
     overwrite: bool,
     as_json: bool,
@@ -94,7 +97,7 @@ def run_search(
             models=models,
             protocol=protocol,
             seed=seed,
-            settings=settings or (),
+            settings=settings,
             resume=resume,
             overwrite=overwrite,
             since=since,

@@ -17,6 +17,24 @@ if TYPE_CHECKING:
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object on standard output.")]
 
 
+Track = Annotated[
+    str | None,
+    Parameter(
+        help="Trackers to log to beside metrics.jsonl, with commas: tensorboard, mlflow, wandb... [default: none]"
+    ),
+]
+
+
+def tracking(track: str | None) -> list[str]:
+    """The setting that `--track` stands for."""
+    return [] if track is None else [f"track={words(track)}"]
+
+
+def words(text: str) -> str:
+    """Words with commas between them, as the value of a setting."""
+    return json.dumps([word.strip() for word in text.split(",") if word.strip()], ensure_ascii=False)
+
+
 def console(error: bool = False) -> Console:
     """Where text for people goes: whole lines into files and pipes, wrapped at words on a terminal."""
     from rich.console import Console

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from onward.cli.common import Json, console, emit
+from onward.cli.common import Json, Track, console, emit, tracking, words
 from onward.config import Protocol, SplitConfig
 from onward.payload import Payload
 
@@ -87,6 +86,7 @@ def train(
         Path | None,
         Parameter(help="An evaluated run to train again for its best number of epochs, as a rule with --protocol all."),
     ] = None,
+    track: Track = None,
     settings: Annotated[
         list[str] | None,
         Parameter(name="--set", help="One setting, KEY=VALUE: train.epochs=20, model.width=128...", negative=""),
@@ -120,7 +120,7 @@ def train(
 
     if resume and seeds is None and not (out / "config.toml").is_file():
         console(error=True).print(f"note: {out} holds no run to resume, so the training starts from the beginning")
-    chosen = [*_features(features, without), *(settings or ())]
+    chosen = [*_features(features, without), *tracking(track), *(settings or ())]
     try:
         if seeds is not None:
             several = train_seeds(
@@ -230,9 +230,5 @@ def _features(features: str | None, without: str | None) -> list[str]:
     """The settings that the two options stand for."""
     settings = []
     if features is not None:
-        settings.append(f"model.features={features if features in ('all', 'none') else _words(features)}")
-    return settings if without is None else [*settings, f"model.without={_words(without)}"]
-
-
-def _words(text: str) -> str:
-    return json.dumps([word.strip() for word in text.split(",") if word.strip()], ensure_ascii=False)
+        settings.append(f"model.features={features if features in ('all', 'none') else words(features)}")
+    return settings if without is None else [*settings, f"model.without={words(without)}"]

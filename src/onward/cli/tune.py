@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from onward.cli.auto import Budget, Out, Overwrite, Resume, Seed, Settings, Split, run_search
-from onward.cli.common import Json
+from onward.cli.common import Json, Track, tracking
 
 
 def tune(
@@ -19,6 +19,7 @@ def tune(
     out: Out = Path("search"),
     protocol: Split = None,
     seed: Seed = None,
+    track: Track = None,
     settings: Settings = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -36,4 +37,6 @@ def tune(
     dataset
         A folder made by `onward prepare`.
     """
-    run_search(dataset, [model], budget, out, protocol, seed, settings, resume, overwrite, as_json)
+    run_search(
+        dataset, [model], budget, out, protocol, seed, [*tracking(track), *(settings or ())], resume, overwrite, as_json
+    )

@@ -23,6 +23,7 @@ from onward.evaluate.measure import Answers, measure
 from onward.evaluate.options import KS, Cold, Options
 from onward.evaluate.ranking import Progress, Ranks, rank_targets
 from onward.evaluate.results import Evaluation, write_evaluation
+from onward.evaluate.tracked import track_evaluation
 from onward.evaluate.validate import target_interests, validation_metrics
 from onward.manifest import BundleManifest
 from onward.models.base import Recommender, top_k
@@ -49,7 +50,8 @@ def evaluate(
     """Measure a trained model on the part of the data that its split kept from it.
 
     A run's result is written to its `evaluation/PART/`, that of cold items or users alone to one beside it
-    (`evaluation/test-cold-items/`); a bundle's, or one on external data, is only returned.
+    (`evaluation/test-cold-items/`), and told to the trackers of its training; a bundle's, or one on external data, is
+    only returned.
 
     Args:
         run_or_model: run folder or bundle.
@@ -73,6 +75,7 @@ def evaluate(
     if not external and bundle.path == run / "model" and (run / "config.toml").is_file():
         only = f"-cold-{cold}" if cold in ("items", "users") else ""
         write_evaluation(run / "evaluation" / f"{part}{only}", result)
+        track_evaluation(run, f"{part}{only}")
     return result
 
 

@@ -36,6 +36,7 @@ from onward.search.search import TRAINING_SHARE, Search, probe
 from onward.search.settings import SearchConfig, check_unchanged, read_settings, write_settings
 from onward.search.study import Family, StudyFile
 from onward.search.trial import Objective, TrainObjective, settings_of
+from onward.tracking.names import check_trackers
 
 BASELINE = "popularity"
 PATIENCE = 4
@@ -127,6 +128,7 @@ def _resolve(
         prune=prune,
     )
     _ = config.epochs  # raises for settings of the loop that are unknown
+    check_trackers(config.given.get("track", ()))
     for text in kept:
         if text.strip().startswith("model.") and not any(settings_of(name, [text]) for name in models or MODELS):
             of = ", ".join(models) or "any model"

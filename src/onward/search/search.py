@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import optuna
 from optuna.trial import Trial
 
 from onward.errors import OnwardError
 from onward.search.budget import EPOCHS_LEAST, EPOCHS_MOST, Budget, Clock, fitting_epochs
 from onward.search.rounds import next_family, round_at, round_share, takes_part
 from onward.search.study import Asked, Family
-from onward.search.trial import Objective, OutOfTime, Repace, TrialWatch
+from onward.search.trial import Objective, OutOfTime, Pruned, Repace, TrialWatch
 from onward.space import Value
 
 TRAINING_SHARE = 0.6
@@ -109,7 +108,7 @@ class Search:
             value = facts.pop("value")
             assert isinstance(value, float)
             family.complete(asked.trial, value, self.budget.clock() - began, **facts)
-        except optuna.TrialPruned:
+        except Pruned:
             family.prune(asked.trial, self.budget.clock() - began, **facts)
         except OutOfTime as end:
             family.fail(asked.trial, self.budget.clock() - began, str(end), stopped=True, **facts)
@@ -152,7 +151,7 @@ class Search:
             if epochs:
                 trial.report(value, max(1, int(100 * done / epochs)))
                 if trial.should_prune():
-                    raise optuna.TrialPruned
+                    raise Pruned
 
         now = self.budget.clock()
         allowed, replans = self._allowed(family), repace and (self.epochs is None or not epochs)

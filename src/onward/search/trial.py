@@ -13,7 +13,7 @@ from onward.models.registry import model_class
 from onward.search.budget import Clock, fitting_epochs
 from onward.space import Value
 from onward.train.run import train
-from onward.train.watch import Watch
+from onward.train.watch import Ended, Watch
 
 PROBE_SECONDS, PROBE_STEPS = 2.0, 10
 """A training's speed is known after that many seconds, from that step on."""
@@ -21,7 +21,7 @@ SHRINK, GROW = 0.75, 1.5
 """A training is begun again with another number of epochs where less, or more, than this share of the plan fits."""
 
 
-class Repace(Exception):  # noqa: N818 - it is news, not a fault
+class Repace(Ended):
     """An epoch takes another time than was planned for, so that the number of epochs should be another.
 
     Attributes:
@@ -33,8 +33,12 @@ class Repace(Exception):  # noqa: N818 - it is news, not a fault
         self.epoch_seconds = epoch_seconds
 
 
-class OutOfTime(Exception):  # noqa: N818
+class OutOfTime(Ended):
     """The budget ended before the first validation of a trial."""
+
+
+class Pruned(Ended):
+    """Other trials did better by then."""
 
 
 @dataclass(frozen=True)

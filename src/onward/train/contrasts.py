@@ -10,8 +10,8 @@ from onward.payload import Payload
 from onward.train.records import RunRecord, read_record
 
 Kind = Literal["dataset", "settings", "revision", "environment", "training", "validation", "test"]
-PLACES = ("dataset_path",)
-"""Settings that say where things lay, and decide nothing."""
+PLACES = ("dataset_path", "track")
+"""Settings that say where things lay and where they were logged, and decide nothing."""
 
 
 class Differing(Payload):

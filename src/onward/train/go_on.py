@@ -66,6 +66,7 @@ def go_on(
             "dataset": data.manifest.hash,
             "dataset_path": str(data.path),
             "split": divided.config,
+            "track": (),  # only a training from nothing is tracked
             "fine_tune": how if isinstance(bundle.model, SequenceModel) else None,
         }
     )

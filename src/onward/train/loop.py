@@ -27,13 +27,14 @@ from onward.evaluate.interest import LOWER_IS_BETTER
 from onward.machine import give_back_memory
 from onward.models.sequence import SequenceModel
 from onward.threads import team
+from onward.tracking.trackers import Trackers
 from onward.train.augmentation import make_augmentation
 from onward.train.checkpoint import Progress, load_checkpoint, save_checkpoint
 from onward.train.display import Display
 from onward.train.gradients import Gradients, parts_of
+from onward.train.log import RunLog
 from onward.train.optim import Optimiser, learning_rate, make_optimiser
-from onward.train.session import peak_memory, session
-from onward.train.tracking import Tracker
+from onward.train.session import peak_memory
 from onward.train.watch import Watch
 
 LAST, BEST = Path("checkpoints/last.safetensors"), Path("checkpoints/best.safetensors")
@@ -62,11 +63,12 @@ def train_model(
     request_time: RequestTime = "none",
     watch: Watch | None = None,
     sums: Mapping[str, Tensor] | None = None,
+    trackers: Trackers | None = None,
 ) -> Progress:
     """Train, and leave the best weights (by `config.monitor`; the last without validation) in the model.
 
     `request_time` is what the model is told about when each target came, as `SplitConfig` says. Checkpoints go to
-    `folder/checkpoints`, metrics to `folder/metrics.jsonl`. `watch` sees how it goes, and may end it.
+    `folder/checkpoints`, metrics to `folder/metrics.jsonl` and to `trackers`. `watch` sees how it goes, and may end it.
     `sums` is what Adagrad goes on from (`Optimiser.start_from`).
 
     Raises:
@@ -94,13 +96,12 @@ def train_model(
         optimiser = make_optimiser(model, config)
         optimiser.start_from(sums or {}, dict(model.named_parameters()))
         progress = load_checkpoint(last, model, optimiser) if resume and last.is_file() else Progress()
-        with Tracker(folder, progress.step) as tracker, _ctrl_c() as stopping, team(parts_of(model, config)) as threads:
+        log = RunLog(folder, trackers or Trackers((), folder), progress.step)
+        with log, _ctrl_c() as stopping, team(parts_of(model, config)) as threads:
             gradients = Gradients(model, batches, seed, threads)
-            loop = _Loop(
-                gradients, optimiser, validate, config, progress, tracker, display, last, best, stopping, watch
-            )
+            loop = _Loop(gradients, optimiser, validate, config, progress, log, display, last, best, stopping, watch)
+            log.start()
             if not progress.finished:
-                tracker.log("start", progress.step, session())
                 loop.run()
     load_checkpoint(best, model)
     model.eval()
@@ -117,7 +118,7 @@ class _Loop:
         validate: Callable[[], dict[str, float]] | None,
         config: TrainConfig,
         progress: Progress,
-        tracker: Tracker,
+        log: RunLog,
         display: Display,
         last: Path,
         best: Path,
@@ -126,7 +127,7 @@ class _Loop:
     ) -> None:
         self.gradients, self.optimiser, self.validate = gradients, optimiser, validate
         self.model, self.batches = gradients.model, gradients.batches
-        self.config, self.progress, self.tracker, self.display = config, progress, tracker, display
+        self.config, self.progress, self.log, self.display = config, progress, log, display
         self.last, self.best, self.stopping, self.watch = last, best, stopping, watch
         self.per_epoch = len(self.batches)
         self.total = self.per_epoch * config.epochs
@@ -212,7 +213,7 @@ class _Loop:
             "seconds": self.progress.seconds,
             **peak_memory(),
         }
-        self.tracker.log("train", step, values)
+        self.log.log("train", step, values)
         self.display.step(step, mean, speed)
         self.recent, self.norms, self.recent_events, self.looked = [], [], 0, now
 
@@ -249,7 +250,7 @@ class _Loop:
         value = metrics[config.monitor]
         epochs = progress.step / self.per_epoch
         progress.seconds = time.perf_counter() - self.started
-        self.tracker.log("validation", progress.step, {"epoch": epochs, "seconds": progress.seconds, **metrics})
+        self.log.log("validation", progress.step, {"epoch": epochs, "seconds": progress.seconds, **metrics})
         sign = -1 if config.monitor in LOWER_IS_BETTER else 1
         if progress.best is None or sign * value > sign * progress.best:
             progress.best, progress.best_epoch, progress.waited = value, epochs, 0

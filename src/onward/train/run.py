@@ -27,15 +27,17 @@ from onward.models.registry import DEFAULT_MODEL, model_class
 from onward.models.sequence import SequenceModel
 from onward.preferences import apply_threads, preferences
 from onward.runs import differences
+from onward.tracking.names import check_trackers
+from onward.tracking.trackers import Trackers
 from onward.train.augmentation import check_augmentation
 from onward.train.checkpoint import adagrad_sums
 from onward.train.display import Display
 from onward.train.features import fit_features
+from onward.train.log import RunLog
 from onward.train.loop import BEST, train_model
-from onward.train.session import peak_memory, session
-from onward.train.tracking import Tracker
+from onward.train.session import peak_memory
 from onward.train.unseen import fit_unseen
-from onward.train.watch import Watch
+from onward.train.watch import Ended, Watch
 
 GPU_CHUNK_ROWS = 8192
 """Rows of logits over the catalog that keep a GPU busy."""
@@ -104,7 +106,13 @@ def train(
         resolved = _resolve(data, values, model, protocol, refit, seed)
     if resume:
         resolved = _resumed(folder, data, resolved if given else None)
-    done = _run(folder, data, resolved, resume, overwrite, progress, watch)
+    check_trackers(resolved.track)
+    with Trackers(resolved.track, folder) as trackers:
+        try:
+            done = _run(folder, data, resolved, resume, overwrite, progress, watch, trackers)
+        except Ended:
+            trackers.end("stopped")
+            raise
     if like is not None and read_manifest(bundle_folder(like)).dataset == data.manifest.hash:
         add_metrics(folder, measurements(like))
     return done
@@ -131,6 +139,7 @@ def settings_again(folder: Path) -> dict[str, Any]:
     values = read_toml(folder / "config.toml")
     values.get("train", {}).pop("stop_after", None)  # trains to the end of a schedule of its own
     values.pop("fine_tune", None)  # and from nothing
+    values.pop("track", None)  # that run was to be tracked, which says nothing of this one
     # how it was measured is not how this one is split, but a model must go on being told what it was trained with
     values["split"] = {"request_time": manifest.split.request_time}
     best = manifest.training.get("best_epoch")
@@ -192,6 +201,7 @@ def _run(
     overwrite: bool,
     shown: bool,
     watch: Watch | None,
+    trackers: Trackers,
 ) -> Trained:
     divided = split(data.histories, config.split, data.manifest.actions)
     histories, said = data.histories, list[str]()
@@ -222,7 +232,9 @@ def _run(
             (new / "checkpoints").mkdir()
     if isinstance(model, SequenceModel):
         seen = data.manifest.seen
-        facts, metrics, sums = run_loop(folder, histories, training, seen, divided, model, config, resume, shown, watch)
+        facts, metrics, sums = run_loop(
+            folder, histories, training, seen, divided, model, config, resume, shown, watch, trackers=trackers
+        )
         if watch is not None and watch.ended:
             config = _ended(folder, config, facts["best_epoch"])
         fitted, found = fit_unseen(model, histories, divided, data, config.train)
@@ -230,7 +242,8 @@ def _run(
     else:
         metrics = validation_metrics(model, histories, divided.valid, data.manifest.seen)
     facts |= {"parameters": model.parameters_count, **peak_memory()}
-    close_metrics(folder, facts, metrics, isinstance(model, SequenceModel))
+    close_metrics(folder, facts, metrics, isinstance(model, SequenceModel), trackers)
+    trackers.artifact(folder / "config.toml")
     facts |= {"features": said} if said else {}
     write_bundle(
         folder / "model",
@@ -263,6 +276,7 @@ def run_loop(
     shown: bool,
     watch: Watch | None = None,
     sums: Mapping[str, Tensor] | None = None,
+    trackers: Trackers | None = None,
 ) -> tuple[dict[str, Any], dict[str, float], dict[str, Tensor]]:
     """Train by the loop, on this machine's device.
 
@@ -292,6 +306,7 @@ def run_loop(
             divided.config.request_time or "none",
             watch,
             sums,
+            trackers,
         )
     facts = {"seconds": progress.seconds, "best_epoch": progress.best_epoch, "steps": progress.step}
     return facts, progress.best_metrics, adagrad_sums(folder / BEST, model, config.train)
@@ -305,12 +320,18 @@ def _ended(folder: Path, config: RunConfig, best_epoch: float) -> RunConfig:
     return changed
 
 
-def close_metrics(folder: Path, facts: dict[str, Any], metrics: dict[str, float], resumed: bool) -> None:
-    """Close metrics.jsonl with what the whole training came to."""
+def close_metrics(
+    folder: Path,
+    facts: dict[str, Any],
+    metrics: dict[str, float],
+    by_the_loop: bool,
+    trackers: Trackers | None = None,
+) -> None:
+    """Close the log with what the whole training came to; of a model fitted in one call this is all of the log."""
     step = int(facts.get("steps", 0))
-    with Tracker(folder, resume_step=step if resumed else 0) as tracker:
-        if not resumed:
-            tracker.log("start", step, session())
-        if not resumed and metrics:
-            tracker.log("validation", step, {"epoch": 1.0, "seconds": facts["seconds"], **metrics})
-        tracker.log("end", step, facts)
+    with RunLog(folder, trackers or Trackers((), folder), step) as log:
+        if not by_the_loop:
+            log.start()
+            if metrics:
+                log.log("validation", step, {"epoch": 1.0, "seconds": facts["seconds"], **metrics})
+        log.log("end", step, facts)

@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import Protocol
 
 
+class Ended(Exception):  # noqa: N818 - it is news, not a fault
+    """What a watch raises to end a training without a result."""
+
+
 class Watch(Protocol):
     """Told of every update and every validation. An exception that it raises ends the training without a result."""
 
