@@ -97,10 +97,13 @@ def _report(run: Path, result: Evaluation, out: Path, dataset: Path | None, exam
     from onward.cli.progress import steps_progress
     from onward.evaluate.compare import comparison_of_one
     from onward.evaluate.report import write_report
+    from onward.evaluate.tracked import track_report
 
     with steps_progress("report") as step:
         page = comparison_of_one(run, result, dataset)
-        return str(write_report(page, out, dataset=dataset, examples=examples, on_step=step))
+        report = write_report(page, out, dataset=dataset, examples=examples, on_step=step)
+    track_report([run], report)
+    return str(report)
 
 
 def _print(result: Evaluation) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 from onward.tracking.protocol import Logged, Session, State
 
@@ -28,13 +29,14 @@ class WandB:
 
     def begin(self, session: Session) -> str:
         """As `Tracker.begin`."""
+        mode: Any = os.environ.get("WANDB_MODE") or "offline"  # W&B checks the word
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT") or "onward",
             name=session.folder.resolve().name,
             id=session.id,
             resume="allow",
             dir=str(session.folder),
-            mode=os.environ.get("WANDB_MODE") or "offline",
+            mode=mode,
             config={**session.settings, "facts": dict(session.facts)},
             # what is known of code and machine is among the facts
             settings=wandb.Settings(
