@@ -67,7 +67,6 @@ GROUPS = {
             "import": "Put a dataset's events into a store, so that a server knows its users from the start.",
             "stats": "Count what a store holds.",
             "backup": "Copy a store while it is in use, and check the copy.",
-            "update": "Train a model on with new events, and let a gate decide whether it is the next version.",
             "export": "Write events, items and impressions as Parquet files.",
             "forget": "Remove everything of a user, and print a receipt.",
         },
