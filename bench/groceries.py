@@ -7,7 +7,7 @@ DATASET is prepared as docs/groceries.md says. NAME: `personal-frequency` and th
 validation; `ids`, SASRec by item ids alone, and `ids-50`, the same with the newest 50 baskets; `repeat`, with the gate;
 `full`, with the gate and all features; `full-32`, the same 32 wide, one epoch, for a processor. Protocol `time`, whole
 baskets asked for, seen items included. `report` gives means over the seeds and paired relative changes with 95%
-intervals over households.
+intervals over households and seeds.
 """
 
 from __future__ import annotations

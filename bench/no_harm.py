@@ -7,7 +7,7 @@ python bench/no_harm.py report [-o .bench/no-harm]
 FILE: `ml-1m` (genres and years of films; gender, age, occupation and region of users) or `amazon-beauty` (the words
 that say what a product is). NAME: `ids`, `features`, or `features-kept`, the same without dropping ids. Protocol
 `last`, the whole catalog, seen items excluded; the same epochs and settings for all. `report` gives the paired change
-from `ids`, pooled over the seeds, relative, with its 95% interval over users.
+from `ids`, pooled over the seeds, relative, with its 95% interval over users and seeds.
 """
 
 from __future__ import annotations

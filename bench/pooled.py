@@ -1,4 +1,4 @@
-"""Trainings over several seeds: one file a training, and paired tests on the means over the seeds.
+"""Trainings over several seeds: one file a training, and paired tests of the means, over users and seeds.
 
 {"name", "seed", "epochs", "seconds", "valid": metrics, "test": metrics, "requests": {"user", METRIC: a number each}}
 """
@@ -14,8 +14,9 @@ import numpy as np
 import polars as pl
 
 from onward.data.dataset import Dataset
-from onward.evaluate.bootstrap import paired_tests
+from onward.evaluate.bootstrap import means, user_sums
 from onward.evaluate.protocol import evaluate
+from onward.evaluate.seeds import Block, seed_tests
 from onward.train.run import Trained, train
 
 METRIC = "ndcg@10"
@@ -92,11 +93,14 @@ def report(folder: Path, names: Sequence[str], references: Sequence[str]) -> str
 
 
 def _change(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> str:
-    """The relative change of the means over seeds, and its 95% interval over users."""
+    """The relative change of the means over seeds, and its 95% interval over users and seeds."""
     user = np.unique(one[0]["requests"]["user"], return_inverse=True)[1]
     if any(record["requests"]["user"] != one[0]["requests"]["user"] for record in [*one, *other]):
         raise SystemExit("the records are of different requests")
-    mine, theirs = (np.mean([r["requests"][METRIC] for r in records], axis=0) for records in (one, other))
-    found = paired_tests(user, (mine - theirs)[:, None])[0].difference
-    base = float(theirs.mean())
+
+    def blocks(records: list[dict[str, Any]]) -> list[Block]:
+        return [(user_sums(user, np.array(record["requests"][METRIC])[:, None]), means) for record in records]
+
+    found = seed_tests(blocks(one), blocks(other))[0].difference
+    base = float(np.mean([record["requests"][METRIC] for record in other]))
     return f"{found.value / base:+.1%} ({found.low / base:+.1%} to {found.high / base:+.1%})"

@@ -34,8 +34,8 @@ def test_seeds_are_pooled_by_request_and_compared_in_pairs(tmp_path: Path) -> No
         _write(tmp_path, "full", seed, (base + shift).tolist(), users)
     table = report(tmp_path, ["ids", "full", "missing"], ["ids"]).splitlines()
     assert table[2] == "| ids | 2 | 3, 3 | 0.5000 | 0.5000 ± 0.0000 |  |"
-    # every request gains 0.03 in the mean over seeds, whoever is drawn, and 0.03 is 6% of 0.5
-    assert table[3] == "| full | 2 | 3, 3 | 0.5000 | 0.5300 ± 0.0100 | +6.0% (+6.0% to +6.0%) |"
+    # whoever is drawn, requests gain 0.02 and 0.04, which is 0.03 ± 12.706 x 0.01 with one degree of freedom, of 0.5
+    assert table[3] == "| full | 2 | 3, 3 | 0.5000 | 0.5300 ± 0.0100 | +6.0% (-19.4% to +31.4%) |"
     assert len(table) == 4
 
 
