@@ -19,7 +19,7 @@ LAYERS = (
     {"serve"},
     {"train"},
     {"search", "prequential", "update", "drift"},
-    {"cli"},
+    {"cli", "testing"},
 )
 SOURCE = Path(onward.__file__).parent
 

@@ -12,7 +12,6 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pytest
 import torch
-from test_models import MANIFEST, close
 
 from feature_data import USERS, V, fitted, items_of, make_source, training_of
 from onward.bundle import load_bundle, write_bundle
@@ -24,6 +23,7 @@ from onward.data.split import Part
 from onward.models.base import build
 from onward.models.registry import MODELS, model_class
 from onward.models.sequence import SequenceModel
+from onward.testing.model_contract import MANIFEST, close
 from onward.train.display import Display
 from onward.train.loop import train_model
 

@@ -11,7 +11,6 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from test_models import close
 
 from onward.config import TrainConfig
 from onward.data.sequences import Histories
@@ -20,6 +19,7 @@ from onward.models.base import build, make_items
 from onward.models.features.source import LINKS, Offered, Source
 from onward.models.registry import MODELS, model_class
 from onward.models.sequence import SequenceModel
+from onward.testing.model_contract import close
 from onward.train.display import Display
 from onward.train.features import fit_features
 from onward.train.loop import train_model
