@@ -178,7 +178,7 @@ def write(results: dict[str, Prequential]) -> None:
         "Written by `python bench/prequential.py`: SASRec, 64 wide, one thread. Change and p: NDCG@10 against full "
         "retraining before every period on the same requests, with a 95% interval, paired bootstrap over users, Holm. "
         "Never seen: targets that the answering model had no event of. Refits: trainings after the first; their "
-        "processor time, and its share of that of full retraining.",
+        "processor time, and its share of that of full retraining. foursquare-nyc counts its time from 1970 on.",
     ]
     for name, result in results.items():
         requests = sum(period.requests for period in result.periods)
