@@ -12,7 +12,16 @@ from pathlib import Path
 
 from onward.errors import OutputError
 
-OURS = ("dataset.toml", "config.toml", "prequential.toml", "manifest.json", "metrics.json", "source.json", "facts.json")
+OURS = (
+    "dataset.toml",
+    "config.toml",
+    "search.toml",
+    "prequential.toml",
+    "manifest.json",
+    "metrics.json",
+    "source.json",
+    "facts.json",
+)
 """Files that mark a folder as one that onward wrote; overwriting replaces no other."""
 
 _REASONS = {

@@ -154,6 +154,17 @@ def test_tune_takes_one_model(dataset: Path, tmp_path: Path, capsys: pytest.Capt
     assert {family["model"] for family in result["families"]} == {"item-knn", "popularity"}
 
 
+def test_a_search_is_replaced_where_that_is_asked_for(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["auto", str(dataset), "-o", str(tmp_path / "search"), "--models", "markov", "--protocol", "last"]
+    assert main([*words, "--budget", "10m"]) == 0
+    assert main([*words, "--budget", "10m"]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert main([*words, "--budget", "10m", "--seed", "3", "--overwrite"]) == 0
+    assert "seed = 3" in (tmp_path / "search" / "search.toml").read_text()
+
+
 def _start(dataset: Path, folder: Path, *more: str) -> subprocess.Popen[bytes]:
     words = [str(dataset), "-o", str(folder), "--protocol", "last", "--budget", "10m", *more]
     return subprocess.Popen([*COMMAND, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
