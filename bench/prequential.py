@@ -32,9 +32,9 @@ from onward.data.as_of import write_as_of
 from onward.data.dataset import open_dataset
 from onward.data.prepare import prepare
 from onward.data.split import split_periods
+from onward.evaluate.answers import MAIN, answer
 from onward.evaluate.report_text import day
 from onward.evaluate.results import Estimate
-from onward.prequential.answers import MAIN, answer
 from onward.prequential.results import PolicyResult, Prequential, Scope
 from onward.prequential.walk import prequential
 from onward.train.go_on import go_on

@@ -17,17 +17,14 @@ from onward.bundle import Bundle
 from onward.data.dataset import Dataset
 from onward.data.sequences import Ints
 from onward.data.split import Part
+from onward.evaluate.answers import METRICS, answer
 from onward.evaluate.bootstrap import Floats, intervals, means, paired_tests, user_sums
-from onward.evaluate.external import align
-from onward.evaluate.metrics import request_metrics
-from onward.evaluate.ranking import Progress, rank_targets
+from onward.evaluate.ranking import Progress
 from onward.evaluate.results import Estimate
-from onward.models.features.attach import histories_for
 from onward.payload import Payload
 
 MARGIN = 0.01
 """Share of the current NDCG@10 that the next model may lose, as far as the interval tells."""
-METRICS = ("ndcg@10", "hr@10")
 
 
 class Gate(Payload):
@@ -111,8 +108,5 @@ def judge(user: Ints, current: Answers, candidate: Answers, margin: float = MARG
 
 
 def _answers(bundle: Bundle, data: Dataset, part: Part, seen: str, progress: Progress | None) -> Answers:
-    aligned, _ = align(data, bundle.catalog)
-    ranks = rank_targets(bundle.model, histories_for(bundle.model, data, aligned), part, seen, progress=progress)
-    values = request_metrics(ranks, (10,))
-    cold = np.bincount(ranks.request, ranks.cold, len(ranks)) == ranks.size
-    return np.stack([values[name] for name in METRICS], axis=1), cold
+    answers = answer(bundle, data, part, seen, progress)
+    return answers.select(METRICS).to_numpy(), answers["cold"].to_numpy() == 1

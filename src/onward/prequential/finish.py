@@ -11,8 +11,8 @@ import polars as pl
 
 from onward.bundle import Bundle
 from onward.data.dataset import Dataset
+from onward.evaluate.answers import MAIN
 from onward.files import atomic_file
-from onward.prequential.answers import MAIN
 from onward.prequential.measure import Table, delay, scopes, steps
 from onward.prequential.policies import ModelKey, Policy, delayed, delays, parse_policies, reference
 from onward.prequential.report import REPORT, write_page

@@ -13,10 +13,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from onward.data.arrays import Ints
+from onward.evaluate.answers import MAIN, METRICS
 from onward.evaluate.bootstrap import Floats, PairedTest, holm, intervals, means, paired_tests, user_sums
 from onward.evaluate.results import Estimate
 from onward.evaluate.slices import slice_block
-from onward.prequential.answers import MAIN, METRICS
 from onward.prequential.results import Delay, Scope, Step
 
 

@@ -35,12 +35,13 @@ from onward.data.as_of import write_as_of
 from onward.data.dataset import Dataset, open_dataset
 from onward.data.split import Part, split, split_periods
 from onward.errors import ConfigError, unknown
+from onward.evaluate.answers import answer
 from onward.evaluate.protocol import open_trained_dataset
 from onward.files import atomic_file
-from onward.prequential.answers import about_requests, answer, popularity_before
 from onward.prequential.finish import Walked, finish
 from onward.prequential.periods import cut_periods
 from onward.prequential.policies import DEFAULT, ModelKey, delayed, delays, parse_policies
+from onward.prequential.requests import about_requests, popularity_before
 from onward.prequential.results import Cost, Prequential
 from onward.prequential.settings import WalkConfig, read_settings, write_settings
 from onward.prequential.training import is_made, make_model, read_cost, write_training_settings
