@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from onward.serve.api.lanes import Lane
-
-if TYPE_CHECKING:
-    from onward.serve.process.connections import GuardedProtocol
 
 _NOBODY_WAITS = asyncio.Event()
 
@@ -26,7 +22,7 @@ class Express:
         the rest: as uvicorn's protocol reads and sets them.
     """
 
-    def __init__(self, protocol: GuardedProtocol, lane: Lane) -> None:
+    def __init__(self, protocol: HttpToolsProtocol, lane: Lane) -> None:
         self._protocol, self._lane = protocol, lane
         self._headers = protocol.headers
         self.body, self.more_body = bytearray(), True
