@@ -96,6 +96,27 @@ def test_a_postgresql_that_is_not_there(tmp_path: Path) -> None:
         open_store(f"postgresql://me:secret@/db?host={tmp_path}")
 
 
+def test_a_role_of_postgresql_with_few_rights(postgres_url: str) -> None:
+    """It may use a schema that is its own already; without one it is told what to do."""
+    psycopg = pytest.importorskip("psycopg")
+    with psycopg.connect(postgres_url, autocommit=True) as owner:
+        owner.execute("DROP ROLE IF EXISTS poor")
+        owner.execute("CREATE ROLE poor LOGIN")
+        try:
+            poor = psycopg.conninfo.make_conninfo(postgres_url, user="poor")
+            parts = psycopg.conninfo.conninfo_to_dict(poor)
+            url = f"postgresql://poor@/{parts['dbname']}?host={parts['host']}"
+            with pytest.raises(ConfigError, match="may not make the schema 'onward'"):
+                open_store(url)
+            owner.execute("CREATE SCHEMA onward AUTHORIZATION poor")
+            store = open_store(url)
+            assert store.append([event(1)])[0].status == "stored"
+            store.close()
+        finally:
+            owner.execute("DROP OWNED BY poor")
+            owner.execute("DROP ROLE poor")
+
+
 @pytest.mark.parametrize("wrong", ["mysql://here/there", "sqlite:///store.db"])
 def test_an_unknown_kind_of_store(wrong: str) -> None:
     with pytest.raises(ConfigError, match="no kind of store"):

@@ -15,9 +15,11 @@ from server_helpers import Server, run
 
 from onward.data.dataset import sha256
 from onward.errors import FormatError
+from onward.serve.api.keys import create_key
 from onward.serve.process.launch import choose, give_up, take_over
 from onward.serve.store.discard import discarded_on_failure
 from onward.serve.store.protocol import Deployment, Event, EventStore, open_store
+from onward.serve.store.sql import open_database
 
 
 def deployment(store: Path) -> Deployment:
@@ -70,6 +72,53 @@ def test_a_start_that_fails_leaves_no_store_behind(nan: Path, tmp_path: Path, wo
     assert [file.name for file in (tmp_path / "shop").iterdir()] == ["notes.txt"]
 
 
+def test_a_start_that_fails_leaves_no_tables_in_postgresql(nan: Path, postgres_url: str) -> None:
+    def serve() -> None:
+        refused = run("serve", str(nan), "--store", postgres_url, "--port", "0", "--workers", "2", "--json")
+        assert (refused.returncode, "Traceback" in refused.stderr) == (2, False), refused.stderr
+
+    def schema() -> tuple[bool, int]:
+        """Whether it is there, and its tables."""
+        with closing(open_database(postgres_url, create=False)) as database:
+            there = database.read("SELECT 1 FROM pg_namespace WHERE nspname = 'onward'")
+            return bool(there), len(database.read("{tables}"))
+
+    serve()
+    assert schema() == (False, 0)
+    with closing(open_database(postgres_url, create=True)):
+        pass
+    serve()
+    assert schema() == (True, 0), "a schema that was there before stays"
+    with closing(open_store(postgres_url)) as store:
+        store.append([Event("e", "ann", "i")])
+    serve()
+    assert schema()[1] > 10
+
+
+def test_tables_in_postgresql_that_somebody_uses_stay(postgres_url: str) -> None:
+    def fail(meanwhile: Callable[[], object]) -> None:
+        def start() -> None:
+            open_store(postgres_url).close()
+            meanwhile()
+            raise FormatError("the model is bad")
+
+        with pytest.raises(FormatError), discarded_on_failure(postgres_url):
+            start()
+
+    def key() -> None:
+        with closing(open_store(postgres_url)) as store:
+            create_key(store, "shop", "read")
+
+    used: list[EventStore] = []
+    fail(lambda: used.append(open_store(postgres_url)))
+    assert used[0].append([Event("e", "ann", "i")])[0].status == "stored"
+    used[0].forget("ann")
+    used[0].close()
+    fail(key)
+    with closing(open_store(postgres_url, create=False)) as store:
+        assert [record.name for record in store.key_records()] == ["shop"]
+
+
 def test_a_store_that_somebody_uses_stays(tmp_path: Path) -> None:
     """What another command put into the new file meanwhile, and a file that was there before."""
 
@@ -83,6 +132,10 @@ def test_a_store_that_somebody_uses_stays(tmp_path: Path) -> None:
             start()
 
     fail(tmp_path / "a.db", lambda: None)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(FormatError), discarded_on_failure(str(tmp_path / "empty.db")):
+        (tmp_path / "empty.db").touch()  # the disk was full before there was a table
+        raise FormatError("the disk is full")
     assert list(tmp_path.iterdir()) == []
 
     def put(store: Path) -> None:

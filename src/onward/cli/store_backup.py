@@ -18,7 +18,7 @@ class Backup(Payload):
     format: Literal["onward.store.backup/1"] = "onward.store.backup/1"
     """Format and version."""
     path: str
-    """The copy: a store of its own."""
+    """The copy: a store of its own, or an archive for pg_restore where the store is in PostgreSQL."""
     bytes: int
     """Its size."""
 
@@ -31,7 +31,7 @@ def store_backup(
 ) -> None:
     """Copy a store to a new file while servers use it, and check the copy.
 
-    The store remembers the copy, so that the receipt of a later forgetting names it.
+    A store in PostgreSQL is copied by pg_dump, which must be installed. The store remembers the copy, so that the receipt of a later forgetting names it.
 
     Example: onward store backup --store shop.db -o shop-2026-11-24.db
     """

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from onward.errors import ConfigError, DataError, MissingExtraError, OnwardError, StoreError
 from onward.serve.store.database import Dialect, Row, Transaction
+from onward.serve.store.dump import dump
 
 if TYPE_CHECKING:
     import psycopg
@@ -55,7 +56,7 @@ class PostgresDatabase:
 
     Raises:
         MissingExtraError: psycopg isn't installed.
-        ConfigError: the server runs without fsync.
+        ConfigError: the server runs without fsync, or the role may not make the schema.
         StoreError: the server can't be reached.
     """
 
@@ -78,11 +79,25 @@ class PostgresDatabase:
                 "set fsync = on in its configuration",
             )
         if create:
-            self._make_schema()
+            try:
+                self._make_schema()
+            except BaseException:
+                self.close()
+                raise
 
     def _make_schema(self) -> None:
-        with suppress(self._psycopg.errors.UniqueViolation):  # another process was faster
-            self._idle[-1].execute("CREATE SCHEMA IF NOT EXISTS onward")
+        if self.read("SELECT 1 FROM pg_namespace WHERE nspname = 'onward'"):
+            return  # making it again needs rights that a role may lack whose schema somebody else made
+        try:
+            with suppress(self._psycopg.errors.UniqueViolation):  # another process was faster
+                self._idle[-1].execute("CREATE SCHEMA IF NOT EXISTS onward")
+        except self._psycopg.errors.InsufficientPrivilege:
+            raise ConfigError(
+                "this role may not make the schema 'onward' in this database",
+                "let its owner run: CREATE SCHEMA onward AUTHORIZATION the-role",
+            ) from None
+        except self._psycopg.Error as error:
+            raise self._explain(error) from None
 
     def _connect(self) -> psycopg.Connection[Row]:
         if self._closed:
@@ -144,18 +159,18 @@ class PostgresDatabase:
             if self._writer is None or self._writer.closed:
                 self._writer = self._connect()
             self._writer.execute("SET statement_timeout = 0")
-            self._writer.execute(f"VACUUM (FULL) {tables}")
-            self._writer.execute("SET statement_timeout = '60s'")
+            try:
+                self._writer.execute(f"VACUUM (FULL) {tables}")
+            finally:
+                if not self._writer.closed:
+                    self._writer.execute("SET statement_timeout = '60s'")
         except self._psycopg.Error as error:
             return False, (f"the tables could not be rewritten: {self._explain(error).message}", *_LEFT)
         return True, ("the tables were rewritten without the deleted rows", *_LEFT)
 
     def backup(self, path: Path) -> None:
-        """Refused: PostgreSQL has tools of its own."""
-        raise ConfigError(
-            "a store in PostgreSQL is backed up with PostgreSQL's own tools",
-            f"for example: pg_dump --schema=onward --format=custom --file={path} postgresql://...",
-        )
+        """See `dump`."""
+        dump(self._url, path)
 
     def sizes(self) -> tuple[int, int | None]:
         """Bytes of the tables and indexes; the log is the whole server's."""

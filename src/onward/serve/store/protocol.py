@@ -242,7 +242,8 @@ class EventStore(Protocol):
     def backup(self, path: Path) -> None:
         """Write a sound copy of the store to a new file while it is in use, and verify it.
 
-        Raises OutputError when the path is taken or can't be written, ConfigError where the backend has its own tool.
+        In PostgreSQL it is an archive of `pg_dump`. Raises OutputError when the path is taken or can't be written,
+        ConfigError where that tool isn't installed.
         """
         ...
 
