@@ -133,9 +133,13 @@ def test_a_store_that_somebody_uses_stays(tmp_path: Path) -> None:
 
     fail(tmp_path / "a.db", lambda: None)
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(FormatError), discarded_on_failure(str(tmp_path / "empty.db")):
+
+    def touch() -> None:
         (tmp_path / "empty.db").touch()  # the disk was full before there was a table
         raise FormatError("the disk is full")
+
+    with pytest.raises(FormatError), discarded_on_failure(str(tmp_path / "empty.db")):
+        touch()
     assert list(tmp_path.iterdir()) == []
 
     def put(store: Path) -> None:

@@ -31,7 +31,8 @@ def store_backup(
 ) -> None:
     """Copy a store to a new file while servers use it, and check the copy.
 
-    A store in PostgreSQL is copied by pg_dump, which must be installed. The store remembers the copy, so that the receipt of a later forgetting names it.
+    A store in PostgreSQL is copied by pg_dump, which must be installed. The store remembers the copy, so that the
+    receipt of a later forgetting names it.
 
     Example: onward store backup --store shop.db -o shop-2026-11-24.db
     """
