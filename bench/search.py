@@ -24,7 +24,6 @@ from onward.data.split import split
 from onward.search.budget import Budget
 from onward.search.candidates import choose
 from onward.search.facts import find_facts
-from onward.search.run import PATIENCE
 from onward.search.search import Search
 from onward.search.settings import SearchConfig
 from onward.search.study import StudyFile, settings_text
@@ -44,12 +43,12 @@ def measure(
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         (folder / "trials").mkdir()
-        objective = TrainObjective(data, config.split, seed, settings, config.train.monitor, PATIENCE)
+        objective = TrainObjective(data, config.split, seed, settings, config.train.monitor)
         study = StudyFile(folder / "study.db", config.lower, prune, seed)
         with closing(study):
             family = study.family(candidate)
             budget = Budget(seconds, 0.0, time.process_time)
-            search = Search([family], objective, budget, lambda: 0.0, folder / "trials", config.epochs)
+            search = Search([family], objective, budget, lambda: 0.0, folder / "trials")
             search.run()
             tried = family.count(TrialState.COMPLETE, TrialState.PRUNED)
             best = family.best

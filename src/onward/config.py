@@ -116,8 +116,11 @@ class TrainConfig(Config):
     """Peak step size."""
     item_learning_rate: float = Field(0.1, gt=0)
     """Peak step size of item tables under row-wise Adagrad."""
-    schedule: Literal["constant", "cosine", "linear", "plateau"] = "cosine"
-    """Decay after warm-up; `plateau` divides by 4 when validation stops improving."""
+    schedule: Literal["constant", "cosine", "linear", "plateau", "wsd"] = "cosine"
+    """Decay after warm-up; `plateau` divides by 4 when validation stops improving; `wsd` (warm-up, stable, decay) stays
+    at the peak up to `decay_from`."""
+    decay_from: float | None = Field(None, gt=0)
+    """`wsd` only: epochs after which the step size falls, to zero at the end of `epochs`; absent: 0.75 of them."""
     warmup_steps: int = Field(100, ge=0)
     """Steps of linear warm-up from zero."""
     weight_decay: float = Field(0.0, ge=0)

@@ -6,18 +6,20 @@ import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from onward.models.registry import model_class
 from onward.search.budget import Budget
 from onward.search.candidates import candidate
 from onward.search.facts import Facts
 from onward.search.search import Search
 from onward.search.study import Family, StudyFile
-from onward.search.trial import Outcome
+from onward.search.trial import EPOCHS_MOST, Outcome
 from onward.space import Value
 from onward.train.watch import Watch
 
 STEPS = 20
 """Updates of an epoch."""
-PATIENCE = 4
+LEARNS, DECAY_GIVES = 8.0, 0.2
+"""Epochs in which a training comes to 1 - 1 / e of its best, and what the decay of its step size adds, as a share."""
 
 
 def facts(**changed: object) -> Facts:
@@ -64,7 +66,7 @@ def smooth(model: str, settings: Mapping[str, Value]) -> float:
 
 
 class FakeObjective:
-    """Trainings that take `epoch_seconds` an epoch and near their quality epoch by epoch.
+    """Trainings that take `epoch_seconds` an epoch and near their quality epoch by epoch, and in their decay further.
 
     Args:
         failing: raises for a trial what it returns; None lets it run.
@@ -80,30 +82,39 @@ class FakeObjective:
         self.clock, self.epoch_seconds, self.quality, self.failing = clock, epoch_seconds, quality, failing
         self.epochs_done = 0.0
         self.calls: list[tuple[str, dict[str, Value]]] = []
+        self.states: dict[str, int] = {}  # steps of each run that was paused
 
-    def __call__(self, model: str, settings: Mapping[str, Value], folder: Path, watch: Watch) -> Outcome:
+    def __call__(
+        self, model: str, settings: Mapping[str, Value], folder: Path, watch: Watch, paused: Path | None = None
+    ) -> Outcome:
         error = self.failing(model, settings, len(self.calls))
         self.calls.append((model, dict(settings)))
         if error is not None:
             raise error
         folder.mkdir(parents=True, exist_ok=True)
         best = self.quality(model, settings)
-        if "train.epochs" not in settings:
+        if not model_class(model).traits.trainable:
             self.clock.now += 1.0
             return Outcome(best, 0.8)
-        epochs = settings["train.epochs"]
-        assert isinstance(epochs, int)
-        value, kept = 0.0, 0.0
-        for epoch in range(1, epochs + 1):
-            for step in range(STEPS):
-                self.clock.now += self.epoch_seconds / STEPS
-                self.epochs_done += 1 / STEPS
-                if watch.stepped((epoch - 1) * STEPS + step + 1, STEPS):
-                    return Outcome(kept, 0.0)
-            value = best * (1 - math.exp(-4 * epoch / epochs))
-            kept = max(kept, value)
-            watch.validated(float(epoch), value)
-        return Outcome(kept, 0.0)
+        first = 0 if paused is None else self.states[paused.name]
+        end, decay_from, kept = EPOCHS_MOST, float(EPOCHS_MOST), 0.0
+        for step in range(first + 1, STEPS * EPOCHS_MOST + 1):
+            self.clock.now += self.epoch_seconds / STEPS
+            self.epochs_done += 1 / STEPS
+            epoch = step / STEPS
+            if watch.stepped(step, STEPS):
+                self.states[folder.name] = step
+                break
+            if decay_from == EPOCHS_MOST and (last := watch.last_epoch(step, STEPS)) is not None:
+                end, decay_from = last, epoch
+            if step % STEPS == 0:
+                decayed = max(0.0, (epoch - decay_from) / max(1e-9, end - decay_from))
+                value = best * (1 - math.exp(-epoch / LEARNS)) * (1 - DECAY_GIVES * (1 - decayed))
+                kept = max(kept, value)
+                watch.validated(epoch, value)
+            if epoch == end:
+                break
+        return Outcome(kept, 0.0, epoch)
 
 
 def make_search(

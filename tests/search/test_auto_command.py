@@ -74,7 +74,7 @@ def test_the_result(searched: tuple[Path, dict]) -> None:
     assert result["tested_before"] == 0
     assert result["failures"] == []
     assert families["personal-frequency"]["settings"].keys() == {"model.half_life"}
-    searched_of_gru = {"model.layers", "model.max_length", "train.batch_tokens", "train.epochs"}
+    searched_of_gru = {"model.layers", "model.max_length", "train.batch_tokens", "train.warmup_steps", "train.epochs"}
     assert families["gru"]["settings"].keys() == searched_of_gru  # the others were given
     assert trials(folder) == sum(family["trials"] for family in families.values())
 

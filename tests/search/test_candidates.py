@@ -55,7 +55,7 @@ def test_ease_where_it_takes_a_fiftieth_of_the_time(items: int, budget: float, t
 
 
 def test_the_strongest_come_first_and_times_bring_hstu() -> None:
-    assert names(trained_candidates(facts(), None))[:3] == ["esasrec", "sasrec", "hstu"]
+    assert names(trained_candidates(facts(), None))[:3] == ["sasrec", "esasrec", "hstu"]
     assert names(trained_candidates(facts(span_days=None), None))[2] == "gru"
     assert names(trained_candidates(facts(seen="include", median_length=4.0), None))[2] == "gru"
 
@@ -72,6 +72,13 @@ def test_the_batch_goes_by_the_log_and_fits_into_memory() -> None:
     tokens = batch_tokens(facts(events=10_000_000), 256, 2**28)
     assert tokens * 4 * 60 * 256 <= 0.1 * 2**28
     assert tokens == 256
+
+
+def test_warm_up_is_an_epoch_within_bounds() -> None:
+    steps = [
+        candidate("sasrec", facts(events=events), "").fixed["train.warmup_steps"] for events in (1_000, 50_000, 10**7)
+    ]
+    assert steps == [10, 50_000 // 1024, 100]
 
 
 def test_where_histories_are_long_it_begins_as_the_recipe_of_films() -> None:

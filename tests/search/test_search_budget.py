@@ -1,13 +1,17 @@
-"""Time: how it is written, how many epochs fit, and what a watched training is told."""
+"""Time: how it is written, and what a watch tells a training."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from search_helpers import FakeClock
 
 from onward.errors import ConfigError
-from onward.search.budget import EPOCHS_MOST, Budget, fitting_epochs, parse_duration, say_duration
-from onward.search.trial import OutOfTime, Repace, TrialWatch
+from onward.search.budget import Budget, parse_duration, say_duration
+from onward.search.trial_watch import PATIENCE, OutOfTime, Paced, PaceWatch, TrialWatch
 
 
 @pytest.mark.parametrize(
@@ -35,50 +39,100 @@ def test_what_earlier_sessions_took_counts() -> None:
     assert (budget.left, budget.elapsed, budget.used) == (50, 50, 0.875)
 
 
-def test_fitting_epochs() -> None:
-    assert [fitting_epochs(seconds, 2.0) for seconds in (5.9, 6.0, 21, 1e9)] == [0, 3, 10, EPOCHS_MOST]
+def watched(clock: FakeClock, deadline: float = math.inf, **given: Any) -> TrialWatch:
+    return TrialWatch(clock, deadline, False, lambda done, value: None, **given)
 
 
-def watched(clock: FakeClock, allowed: float, epochs: int, deadline: float = 1e9, repace: bool = True) -> TrialWatch:
-    return TrialWatch(clock, deadline, allowed, epochs, lambda done, value: None, repace=repace)
+class Run:
+    """A training that is watched: 100 updates of 0.1 s an epoch, and a validation after each."""
 
+    def __init__(self, watch: TrialWatch, clock: FakeClock, seconds: float = 0.1) -> None:
+        self.watch, self.clock, self.seconds = watch, clock, seconds
+        self.step, self.last, self.decay_from = 0, 10_000, math.inf
 
-def steps(watch: TrialWatch, clock: FakeClock, count: int, seconds: float, per_epoch: int = 100) -> int:
-    """So many updates; gives the step at which it was told to end, 0 for none."""
-    for step in range(1, count + 1):
-        clock.now += seconds
-        if watch.stepped(step, per_epoch):
-            return step
-    return 0
+    def to(self, epoch: float, value: Callable[[float], float] = lambda epoch: epoch) -> float:
+        """Train up to an epoch, or until it is ended; the epochs done."""
+        while self.step < 100 * min(epoch, self.last):
+            self.step += 1
+            self.clock.now += self.seconds
+            if self.watch.stepped(self.step, 100):
+                break
+            if self.last == 10_000 and (last := self.watch.last_epoch(self.step, 100)) is not None:
+                self.last, self.decay_from = last, self.step / 100
+            if self.step % 100 == 0:
+                self.watch.validated(self.step / 100, value(self.step / 100))
+        return self.step / 100
 
 
 def test_the_pace_is_known_after_two_seconds() -> None:
     clock = FakeClock()
-    with pytest.raises(Repace) as news:
-        steps(watched(clock, 100, 0), clock, 1000, 0.1)
+    watch = PaceWatch(clock)
+
+    def train() -> None:
+        for step in range(1, 1000):
+            clock.now += 0.1 if step > 10 else 5.0
+            watch.stepped(step, 100)
+
+    with pytest.raises(Paced) as news:
+        train()
     assert news.value.epoch_seconds == pytest.approx(10)
-    assert clock.now == pytest.approx(1000 + 3.0)  # ten steps of warming up, then two seconds
+    assert clock.now == pytest.approx(1000 + 50 + 2, abs=0.2)  # ten steps of warming up, then two seconds
 
 
-@pytest.mark.parametrize(("allowed", "again"), [(105, False), (85, False), (74, True), (145, False), (165, True)])
-def test_a_plan_that_does_not_fit_is_made_again(allowed: float, again: bool) -> None:
+def test_the_decay_is_the_last_quarter_of_the_time_and_ends_with_an_epoch() -> None:
     clock = FakeClock()
-    watch = watched(clock, allowed, 10)
-    if again:
-        with pytest.raises(Repace):
-            steps(watch, clock, 200, 0.1)
-    else:
-        assert steps(watch, clock, 200, 0.1) == 0
+    run = Run(watched(clock, 1000 + 205), clock)
+    assert run.to(100) == 20
+    assert run.decay_from == pytest.approx(0.75 * 20.5, abs=0.02)
+    assert not run.watch.ended
+    assert clock.now <= 1000 + 205
+
+
+def test_a_training_that_slows_down_decays_sooner_and_still_ends_in_time() -> None:
+    clock = FakeClock()
+    run = Run(watched(clock, 1000 + 205), clock)
+    run.to(8)
+    run.seconds = 0.2  # what is left holds six epochs
+    assert run.to(100) in (13, 14)
+    assert clock.now <= 1000 + 205 + 0.2
+    assert run.decay_from < 12  # not at 15
+
+
+def test_what_no_longer_improves_decays_though_there_is_time() -> None:
+    clock = FakeClock()
+    run = Run(watched(clock), clock)
+    run.to(1000, lambda epoch: min(epoch, 10.0))
+    assert run.decay_from == pytest.approx(10 + PATIENCE, abs=0.02)
+    assert run.step / 100 == round((10 + PATIENCE) / 0.75)
+
+
+def test_where_lower_is_better_falling_values_are_waited_for() -> None:
+    clock = FakeClock()
+    watch = TrialWatch(clock, math.inf, True, lambda done, value: None)
+    run = Run(watch, clock)
+    assert run.to(30, lambda epoch: 1 / epoch) == 30
+    assert run.decay_from == math.inf
+
+
+def test_a_share_ends_with_a_pause_and_without_a_decay() -> None:
+    clock = FakeClock()
+    run = Run(watched(clock, 1000 + 60, pause=1000 + 45), clock)
+    assert run.to(100) == pytest.approx(4.5, abs=0.02)
+    assert (run.watch.paused, run.watch.ended, run.decay_from) == (True, True, math.inf)
+    slow = Run(watched(clock, pause=clock.now + 1), clock)
+    assert slow.to(100) == pytest.approx(
+        1.0, abs=0.02
+    )  # after its first validation, so that there is something to go by
 
 
 def test_at_the_deadline_it_ends_with_what_it_has_or_without_anything() -> None:
     clock = FakeClock()
-    watch = watched(clock, 1e9, 10, deadline=1000 + 15, repace=False)
-    assert steps(watch, clock, 100, 0.1) == 0
-    watch.validated(1.0, 0.5)
-    assert steps(watch, clock, 100, 0.1) == 50
-    assert watch.ended
-    other = watched(clock, 1e9, 10, deadline=clock.now + 5, repace=False)
+    run = Run(watched(clock, 1000 + 15), clock)
+    run.to(1)
+    run.seconds = 1.0  # far slower than it was
+    assert run.to(100) == pytest.approx(1.05, abs=0.02)
+    assert (run.watch.ended, run.watch.paused) == (True, False)
+    other = watched(clock, clock.now + 5)
     with pytest.raises(OutOfTime):
-        steps(other, clock, 100, 0.1)
+        Run(other, clock, 0.1).to(100)
     assert not other.ended

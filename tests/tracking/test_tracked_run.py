@@ -27,6 +27,9 @@ from onward.train.run import train
 class Killer:
     ended = False
 
+    def last_epoch(self, step, per_epoch):
+        return None
+
     def stepped(self, step, per_epoch):
         if step == per_epoch + 25:  # after a checkpoint, and a line of metrics that isn't in it
             until = time.monotonic() + 120

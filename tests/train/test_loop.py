@@ -38,6 +38,12 @@ def test_schedules_by_formula() -> None:
     assert learning_rate(linear, 10, 12) == pytest.approx(0.1)
     plateau = config.model_copy(update={"schedule": "plateau"})
     assert learning_rate(plateau, 10, 12, plateaus=1) == pytest.approx(0.1)
+    wsd = config.model_copy(update={"schedule": "wsd", "epochs": 3})
+    assert [learning_rate(wsd, step, 12) for step in (3, 4, 8, 9)] == pytest.approx([0.4] * 4)  # 0.75 of 12 steps
+    assert learning_rate(wsd, 10, 12) == pytest.approx(0.4 * (1 - (1 / 3) ** 0.5))
+    early = wsd.model_copy(update={"decay_from": 1.5})
+    assert learning_rate(early, 6, 12) == pytest.approx(0.4)
+    assert learning_rate(early, 9, 12) == pytest.approx(0.4 * (1 - 0.5**0.5))
     constant = config.model_copy(update={"schedule": "constant"})
     assert learning_rate(constant, 11, 12) == pytest.approx(0.4)
 

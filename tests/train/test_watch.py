@@ -10,8 +10,11 @@ from onward.config import read_toml
 from onward.data.dataset import Dataset
 from onward.data.prepare import prepare
 from onward.data.synthetic import chain_events
+from onward.errors import ConfigError
 from onward.runs import read_metrics
+from onward.train.branch import branch
 from onward.train.run import train
+from onward.train.watch import AtOnce
 
 SETTINGS = ["train.epochs=8", "train.batch_tokens=64", "model.width=16", "model.max_length=10"]
 
@@ -26,8 +29,22 @@ class EndAt:
         self.ended = step == self.step
         return self.ended
 
+    def last_epoch(self, step: int, per_epoch: int) -> int | None:
+        return None
+
     def validated(self, epochs: float, value: float) -> None:
         self.told.append((epochs, value))
+
+
+class DecayAt(EndAt):
+    """Lets the decay begin at one step, for so many epochs in all."""
+
+    def __init__(self, step: int, epochs: int) -> None:
+        super().__init__(-1)
+        self.decay_step, self.epochs = step, epochs
+
+    def last_epoch(self, step: int, per_epoch: int) -> int | None:
+        return self.epochs if step == self.decay_step else None
 
 
 class Nosy(EndAt):
@@ -95,3 +112,40 @@ def test_what_a_watch_raises_ends_the_training_without_a_model(data: Dataset, tm
     with pytest.raises(RuntimeError, match="seen enough"):
         _train(data, tmp_path / "run", watch=Nosy(0))
     assert not (tmp_path / "run" / "model").exists()
+
+
+WSD = ["train.schedule=wsd", "train.epochs=50", "train.warmup_steps=5"]
+
+
+def test_a_decay_that_was_decided_on_the_way_is_trained_again_to_the_same_bits(data: Dataset, tmp_path: Path) -> None:
+    run = _train(data, tmp_path / "run", *WSD, watch=DecayAt(25, 4))
+    config = read_toml(run / "config.toml")["train"]
+    lines = [line for line in read_metrics(run / "metrics.jsonl") if line["kind"] == "validation"]
+    per_epoch = lines[0]["step"]
+    assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
+    assert (config["epochs"], config["decay_from"]) == (4, 25 / per_epoch)
+    assert "stop_after" not in config
+    train(data, "", tmp_path / "again", config=run / "config.toml", progress=False)
+    assert _weights(tmp_path / "again") == _weights(run)
+
+
+def test_a_run_that_goes_on_in_another_folder_ends_with_the_same_bits(data: Dataset, tmp_path: Path) -> None:
+    """Paused at a constant step size, gone on with, and its decay decided then: as if it had never stopped."""
+    whole = _train(data, tmp_path / "whole", *WSD, watch=DecayAt(25, 4))
+    paused = _train(data, tmp_path / "paused", *WSD, watch=EndAt(22))
+    before = _weights(paused)
+    branch(paused, tmp_path / "on")
+    train(data, out=tmp_path / "on", resume=True, progress=False, watch=DecayAt(25, 4))
+    assert _weights(tmp_path / "on") == _weights(whole)
+    assert _weights(paused) == before
+    assert read_toml(tmp_path / "on" / "config.toml")["train"] == read_toml(whole / "config.toml")["train"]
+    with pytest.raises(ConfigError, match="went to its end"):
+        branch(whole, tmp_path / "further")
+
+
+def test_what_was_stopped_can_be_closed_with_the_best_that_it_has(data: Dataset, tmp_path: Path) -> None:
+    paused = _train(data, tmp_path / "paused", *WSD, watch=EndAt(22))
+    branch(paused, tmp_path / "on")
+    done = train(data, out=tmp_path / "on", resume=True, progress=False, watch=AtOnce())
+    assert done.best_epoch == read_toml(paused / "config.toml")["train"]["stop_after"]
+    assert _weights(tmp_path / "on") == _weights(paused)

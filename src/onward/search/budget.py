@@ -1,4 +1,4 @@
-"""Wall-clock time: how much there is, what is left, and how many epochs fit into it."""
+"""Wall-clock time: how much there is, and what is left."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from onward.errors import ConfigError
 
 Clock = Callable[[], float]
 """Seconds from any moment on."""
-EPOCHS_MOST = 24
-"""Epochs of a training, at most; the best recipes take 16 to 25."""
 EPOCHS_LEAST = 3
-"""Fewer epochs than this say nothing of what a model can do."""
-EPOCHS_GOOD = 12
-"""Fewer models are tried rather than that their trainings get fewer epochs than this."""
+"""No training is begun that can't have as many."""
+EPOCHS_TELL = 3
+"""Fewer models are tried rather than that their first part has fewer epochs than this."""
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -51,12 +49,6 @@ class Budget:
     def used(self) -> float:
         """Share of the total that is gone, 0 to 1 and more."""
         return 1 - self.left / self.total if self.total > 0 else 1.0
-
-
-def fitting_epochs(seconds: float, epoch_seconds: float) -> int:
-    """Epochs that a training may plan for in that time; 0 where fewer fit than say anything."""
-    fits = int(min(EPOCHS_MOST, seconds // max(epoch_seconds, 1e-9)))
-    return fits if fits >= EPOCHS_LEAST else 0
 
 
 def parse_duration(text: str) -> float:

@@ -21,6 +21,8 @@ LENGTHS = (20, 50, 100, 200)
 """Windows to choose from: the shortest that holds 95% of the histories."""
 LONG, SHORT = 50, 20
 """Median lengths from which histories are long, and below which they are short."""
+WARMUP_LEAST, WARMUP_MOST = 10, 100
+"""Steps of warm-up: an epoch, but between these."""
 MEMORY_SHARE = 0.1
 """Share of the memory that one batch's activations may take."""
 SOLVED_PER_SECOND = 1.5e10
@@ -95,8 +97,8 @@ def trained_candidates(facts: Facts, memory: int | None) -> list[Candidate]:
         memory: bytes that the machine has, for the size of a batch; None for as much as it takes.
     """
     found = [
+        ("sasrec", "first or second on five public files when trained to the end, and the cheapest of the strong ones"),
         ("esasrec", "first or level with the first on five public files at an equal budget"),
-        ("sasrec", "ahead of esasrec on two of five files when trained to the end, and cheaper"),
     ]
     session = facts.seen == "include" and facts.median_length < SHORT
     gru = ("gru", "the classic of sessions, strong when tuned")
@@ -130,7 +132,9 @@ def candidate(model: str, facts: Facts, reason: str, memory: int | None = None) 
     start = {key: value if value in space[key] else _default(cls.Config, key) for key, value in start.items()}
     fixed: dict[str, Value] = {} if "model.max_length" in space else {"model.max_length": length}
     width = max(value for value in _numbers(space.get("model.width")))
-    fixed["train.batch_tokens"] = batch_tokens(facts, width, memory)
+    tokens = batch_tokens(facts, width, memory)
+    fixed["train.batch_tokens"] = tokens
+    fixed["train.warmup_steps"] = min(WARMUP_MOST, max(WARMUP_LEAST, facts.events // tokens))
     starts = [start]
     for key, worth in _worth(facts, cls).items():
         space[key] = Choice((start.setdefault(key, _default(cls.Config, key)), worth))

@@ -16,7 +16,7 @@ from onward.search.budget import Budget, say_duration
 from onward.search.candidates import Candidate
 from onward.search.facts import Facts
 from onward.search.search import Observer
-from onward.search.study import Family, settings_text
+from onward.search.study import Family, model_value, settings_text
 
 
 class _Left(ProgressColumn):
@@ -46,7 +46,6 @@ class SearchDisplay(Observer):
         self._trials = 0
         self._best: tuple[float, str] | None = None
         self._now = ""
-        self._epochs: int | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -85,15 +84,17 @@ class SearchDisplay(Observer):
         self._task = self._progress.add_task("searching", total=budget.total, best="")
         self._progress.start()
 
-    def began(self, model: str, number: int, epochs: int | None) -> None:
+    def began(self, model: str, number: int, paused: bool) -> None:
         """As `Observer.began`."""
-        self._now, self._epochs = f"trial {self._trials + 1}: {model}", epochs
+        self._now = f"trial {self._trials + 1}: {model}"
         self._show(self._now)
+        if paused:
+            at = say_duration(self._budget.elapsed)
+            self._console.print(f"{at:>4}  trial {self._trials + 1}: {model} goes on", markup=False)
 
     def went_on(self, done: float) -> None:
         """As `Observer.went_on`."""
-        if self._epochs:
-            self._show(f"{self._now}, epoch {min(int(done) + 1, self._epochs)} of {self._epochs}")
+        self._show(f"{self._now}, epoch {int(done) + 1}")
 
     def ended(self, family: Family, number: int) -> None:
         """As `Observer.ended`."""
@@ -103,13 +104,14 @@ class SearchDisplay(Observer):
             self._console.print(
                 f"trial {self._trials}: {family.model} failed: {trial.user_attrs['error']}", markup=False
             )
-        if trial.state != TrialState.COMPLETE or trial.value is None:
+        value = model_value(trial)
+        if value is None:
             return
         sign = -1 if family.lower else 1
-        if self._best is None or sign * trial.value > sign * self._best[0]:
-            self._best = (trial.value, family.model)
+        if self._best is None or sign * value > sign * self._best[0]:
+            self._best = (value, family.model)
             at = say_duration(self._budget.elapsed)
-            said = f"{at:>4}  trial {self._trials}: best so far {trial.value:.4f}, {family.model} "
+            said = f"{at:>4}  trial {self._trials}: best so far {value:.4f}, {family.model} "
             self._console.print(said + settings_text(trial.params), markup=False)
         self._show(self._now)
 

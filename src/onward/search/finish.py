@@ -13,7 +13,7 @@ from onward.evaluate.compare import Comparison, OnModel, compare
 from onward.files import atomic_file
 from onward.search.results import FailedTrial, FamilyResult, SearchResult, TableRow
 from onward.search.rounds import in_order
-from onward.search.study import Family
+from onward.search.study import Family, model_value
 from onward.space import Value
 
 RESULT = "result.json"
@@ -96,7 +96,7 @@ def family_results(families: Sequence[Family], trials: Path) -> list[FamilyResul
                 failed=family.count(TrialState.FAIL) - family.stopped,
                 stopped=family.stopped,
                 seconds=round(family.used, 3),
-                validation=None if best is None else best.value,
+                validation=None if best is None else model_value(best),
                 settings=_settings(family),
                 importance=family.importance(),
                 run=None if best is None else str(trials / best.user_attrs["folder"]),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from onward.search.study import Family
+from onward.search.study import Family, model_value
 
-FIRST_ROUND = 0.4
+FIRST_ROUND = 0.25
 """Share of the time in which every model has an equal part; the later rounds divide the rest evenly."""
 
 
@@ -27,21 +27,13 @@ def round_at(used: float, count: int) -> int:
     return min(rounds - 1, 1 + int((used - FIRST_ROUND) / (1 - FIRST_ROUND) * (rounds - 1)))
 
 
-def round_share(number: int, count: int) -> float:
-    """Share of the time that a round has."""
-    rounds = len(survivors(count))
-    if rounds == 1:
-        return 1.0
-    return FIRST_ROUND if number == 0 else (1 - FIRST_ROUND) / (rounds - 1)
-
-
 def in_order(families: Sequence[Family]) -> list[Family]:
     """The best first; those without a result last, in their order."""
 
     def key(family: Family) -> tuple[bool, float]:
         best = family.best
-        value = 0.0 if best is None or best.value is None else best.value
-        return best is None, value if family.lower else -value
+        value = None if best is None else model_value(best)
+        return value is None, 0.0 if value is None else value if family.lower else -value
 
     return sorted(families, key=key)
 

@@ -15,7 +15,7 @@ from onward.errors import ConfigError, TrainingError
 from onward.evaluate.protocol import evaluate
 from onward.machine import memory_total
 from onward.models.registry import MODELS
-from onward.search.budget import EPOCHS_GOOD, EPOCHS_LEAST, Budget, Clock, fitting_epochs, say_duration
+from onward.search.budget import EPOCHS_LEAST, EPOCHS_TELL, Budget, Clock, say_duration
 from onward.search.candidates import Candidate, choose, static_candidates, trained_candidates
 from onward.search.display import SearchDisplay
 from onward.search.facts import Facts, find_facts
@@ -32,15 +32,13 @@ from onward.search.finish import (
 )
 from onward.search.results import SearchResult
 from onward.search.rounds import FIRST_ROUND
-from onward.search.search import TRAINING_SHARE, Search, probe
+from onward.search.search import Search, probe
 from onward.search.settings import SearchConfig, check_unchanged, read_settings, write_settings
 from onward.search.study import Family, StudyFile
 from onward.search.trial import Objective, TrainObjective, settings_of
 from onward.tracking.names import check_trackers
 
 BASELINE = "popularity"
-PATIENCE = 4
-"""Validations without improvement before a trial's training stops, where nothing else is asked for."""
 
 
 def auto(
@@ -127,7 +125,7 @@ def _resolve(
         budget=budget,
         prune=prune,
     )
-    _ = config.epochs  # raises for settings of the loop that are unknown
+    _ = config.train  # raises for settings of the loop that are unknown
     check_trackers(config.given.get("track", ()))
     for text in kept:
         if text.strip().startswith("model.") and not any(settings_of(name, [text]) for name in models or MODELS):
@@ -155,7 +153,7 @@ class Session:
         self.data, self.folder, self.config, self.display, self.clock = data, folder, config, display, clock
         self.trials = folder / "trials"
         monitor = config.train.monitor
-        own = TrainObjective(data, config.split, config.seed, config.settings, monitor, PATIENCE)
+        own = TrainObjective(data, config.split, config.seed, config.settings, monitor)
         self.objective: Objective = objective or own
         self.facts: Facts = find_facts(data, split(data.histories, config.split, data.manifest.actions))
 
@@ -174,9 +172,7 @@ class Session:
             given = max(0.0, self.config.budget - spent) if seconds is None else seconds
             budget = Budget(given, spent, self.clock, since)
             self.display.start(budget)
-            search = Search(
-                [baseline], self.objective, budget, lambda: 0.0, self.trials, self.config.epochs, self.display
-            )
+            search = Search([baseline], self.objective, budget, lambda: 0.0, self.trials, self.display)
             try:
                 self._calibrate(search, baseline)
                 search.families = self._families(study, search, baseline)
@@ -208,7 +204,7 @@ class Session:
         search.reserve = lambda: seconds_of_test(search.families, overhead, ratio)
 
     def _families(self, study: StudyFile, search: Search, baseline: Family) -> list[Family]:
-        """The models that take part, decided once: as many as the budget gives good trainings."""
+        """The models that take part, decided once: as many as can be told apart in their shares of the first part."""
         attrs = baseline.file.user_attrs
         if "models" in attrs:
             found = self._candidates([name for name in attrs["models"] if name != BASELINE])
@@ -226,7 +222,7 @@ class Session:
             first = trained[0]
             settings = {**first.fixed, **first.starts[0]}
             pace = probe(self.objective, first.model, settings, self.trials / "probe", self.clock)
-            most = self._affordable(search, pace)
+            most = self._affordable(search, pace, len(chosen) - len(trained) + 1)
             trained = trained if self.config.models else trained[:most]
         chosen = [one for one in chosen if not one.trained or one in trained]
         families = [baseline, *(study.family(one) for one in chosen)]
@@ -235,9 +231,12 @@ class Session:
         baseline.file.set_user_attr("models", [family.model for family in families])
         return families
 
-    def _affordable(self, search: Search, pace: float) -> int:
-        """How many models can be trained. Raises ConfigError where not even one can, naming the least budget."""
-        if not fitting_epochs(search.left, pace):
+    def _affordable(self, search: Search, pace: float, fitted: int) -> int:
+        """How many models can be trained, beside so many that are fitted in one call.
+
+        Raises ConfigError where not even one can, naming the least budget.
+        """
+        if search.left < EPOCHS_LEAST * pace:
             least = search.budget.elapsed + 1.5 * (EPOCHS_LEAST * pace + 2 * search.reserve())
             raise ConfigError(
                 f"a budget of {say_duration(search.budget.total)} is too small for this dataset: an epoch takes "
@@ -245,8 +244,7 @@ class Session:
                 f"go on with --resume --budget {say_duration(least + 30)}, the least, or more; or search among models "
                 "that are fitted in one call: --models item-knn,markov",
             )
-        seconds = FIRST_ROUND * TRAINING_SHARE * search.left
-        return max(1, int(seconds / (EPOCHS_GOOD * pace)))
+        return max(1, int(FIRST_ROUND * search.budget.total / (EPOCHS_TELL * pace)) - fitted)
 
     def _candidates(self, names: Sequence[str]) -> list[Candidate]:
         found = choose(names, self.facts, self.config.budget, memory_total())

@@ -9,26 +9,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from optuna.trial import Trial
+from optuna.trial import FrozenTrial
 
 from onward.errors import OnwardError
-from onward.search.budget import EPOCHS_LEAST, EPOCHS_MOST, Budget, Clock, fitting_epochs
-from onward.search.rounds import next_family, round_at, round_share, takes_part
-from onward.search.study import Asked, Family
-from onward.search.trial import Objective, OutOfTime, Pruned, Repace, TrialWatch
+from onward.search.budget import EPOCHS_LEAST, Budget, Clock
+from onward.search.rounds import FIRST_ROUND, next_family
+from onward.search.study import GOES_ON, Asked, Family
+from onward.search.trial import Objective
+from onward.search.trial_watch import OutOfTime, Paced, PaceWatch, Pruned, TrialWatch
 from onward.space import Value
-
-TRAINING_SHARE = 0.6
-"""What one training may take, of the time that its model has in a round: room for others that are ended early."""
-REPLANS = 2
-"""Times that a trial is begun again at another number of epochs."""
 
 
 class Observer:
     """Sees what a search does; this one looks away."""
 
-    def began(self, model: str, number: int, epochs: int | None) -> None:
-        """A trial begins, of so many epochs where it is trained."""
+    def began(self, model: str, number: int, paused: bool) -> None:
+        """A trial begins, or goes on from one that was paused."""
 
     def went_on(self, done: float) -> None:
         """So many epochs of it are done."""
@@ -41,12 +37,15 @@ class Observer:
 class Search:
     """The moving parts of one session.
 
+    Every model has an equal share of the first part of the time, in which trainings are paused. Then the training that
+    leads goes on to its end, after it the better half of the others where there is time, and last come new settings of
+    the models that are ahead.
+
     Attributes:
         objective: trains and validates.
         budget: how much time there is.
         reserve: seconds to keep for the final test, by what is known so far.
         folder: of the trials' runs.
-        epochs: epochs of every trial, where they were asked for; None: as many as fit.
     """
 
     families: Sequence[Family]
@@ -54,7 +53,6 @@ class Search:
     budget: Budget
     reserve: Callable[[], float]
     folder: Path
-    epochs: int | None = None
     observer: Observer = field(default_factory=Observer)
 
     @property
@@ -62,14 +60,32 @@ class Search:
         """Seconds for trials."""
         return self.budget.left - self.reserve()
 
+    @property
+    def share(self) -> float:
+        """Seconds of each model in the first part."""
+        return FIRST_ROUND * self.budget.total / len(self.families)
+
     def run(self) -> None:
         """Trials until the time is up or nothing is left to try. Failures are recorded; Ctrl-C goes through."""
         while (family := self._next()) is not None:
             self.trial(family)
+        self.tidy(paused=False)
 
     def _next(self) -> Family | None:
         """Whose turn it is, among those whose trials still fit."""
+        sharing = [family for family in self.families if self._shares(family) and self._fits(family)]
+        if sharing:
+            return min(sharing, key=lambda family: family.used)
+        promising = self._promising()
+        if promising is not None:
+            family, trial = promising
+            family.go_on(trial)
+            return family
         return next_family(self.families, self.budget.used, self._fits)
+
+    def _shares(self, family: Family) -> bool:
+        """Whether it is still in the first part: a trained model's is made of its starts."""
+        return family.used < self.share and (not family.candidate.trained or family.waiting > 0)
 
     def _fits(self, family: Family) -> bool:
         left = self.left
@@ -78,40 +94,52 @@ class Search:
         if not family.candidate.trained:
             return max((trial.user_attrs.get("seconds", 0.0) for trial in family.trials), default=0.0) < left
         pace = family.epoch_seconds({})
-        return pace is None or self._plan(family, pace) > 0
+        return pace is None or EPOCHS_LEAST * pace <= left
 
-    def _plan(self, family: Family, pace: float) -> int:
-        """Epochs to plan for at that many seconds an epoch; 0 where what is left is not worth a beginning."""
-        within = fitting_epochs(self.left, pace)
-        if self.epochs is not None:
-            return self.epochs if within else 0
-        wanted = fitting_epochs(self._allowed(family), pace) or EPOCHS_LEAST
-        return min(wanted, within) if 2 * within >= wanted else 0
-
-    def _allowed(self, family: Family) -> float:
-        """Seconds that one training of it may plan for."""
-        number, count = round_at(self.budget.used, len(self.families)), len(self.families)
-        beside = sum(one.candidate.trained and not one.over for one in takes_part(self.families, self.budget.used))
-        share = self.budget.total * round_share(number, count) / max(1, beside)
-        return min(TRAINING_SHARE * share, self.left)
+    def _promising(self) -> tuple[Family, FrozenTrial] | None:
+        """The paused training that goes on next: the leader at once, others while there is time for them."""
+        waiting = [
+            (trial, family)
+            for family in self.families
+            for trial in family.paused
+            if (self.folder / trial.user_attrs["folder"]).is_dir()
+        ]
+        gone = [trial for family in self.families for trial in family.trials if GOES_ON in trial.user_attrs]
+        if not waiting or self.left <= 0:
+            return None
+        sign = 1 if self.families[0].lower else -1
+        trial, family = min(waiting, key=lambda one: sign * float(one[0].user_attrs["paused"]))
+        if not gone:
+            return family, trial
+        better_half = math.ceil((len(waiting) + len(gone)) / 2)
+        longest = max(float(one.user_attrs["seconds"]) for one in gone)
+        return (family, trial) if len(gone) < better_half and self.left >= 0.5 * longest else None
 
     def trial(self, family: Family) -> None:
         """Run the next trial of a model and record what came of it."""
+        sharing = self._shares(family)
+        allowed = max(0.0, self.share - family.used) / max(1, family.waiting)
         asked = family.ask()
         if asked is None:
             return
         folder = self.folder / f"{family.model}-{asked.trial.number:03d}"
         began, number = self.budget.clock(), asked.trial.number
         facts: dict[str, Any] = {"folder": folder.name}
+        watch = self._watch(family, asked, allowed if sharing else None)
+        outcome = None
         try:
-            self._attempt(family, asked, folder, facts)
-            value = facts.pop("value")
-            assert isinstance(value, float)
-            family.complete(asked.trial, value, self.budget.clock() - began, **facts)
+            self.observer.began(family.model, number, asked.paused is not None)
+            paused = None if asked.paused is None else self.folder / asked.paused
+            outcome = self.objective(family.model, asked.settings, folder, watch, paused)
+            facts |= {"fit_seconds": outcome.fit_seconds, "epochs": outcome.epochs}
+            facts |= {"validation_seconds": watch.validation_seconds, "epoch_seconds": watch.epoch_seconds}
+            end = family.pause if watch.paused or (outcome.interrupted and not watch.decays) else family.complete
+            end(asked.trial, outcome.value, self.budget.clock() - began, **facts)
         except Pruned:
+            facts["epoch_seconds"] = watch.epoch_seconds
             family.prune(asked.trial, self.budget.clock() - began, **facts)
-        except OutOfTime as end:
-            family.fail(asked.trial, self.budget.clock() - began, str(end), stopped=True, **facts)
+        except OutOfTime as news:
+            family.fail(asked.trial, self.budget.clock() - began, str(news), stopped=True, **facts)
         except KeyboardInterrupt:
             family.fail(asked.trial, self.budget.clock() - began, "stopped by Ctrl-C", stopped=True, **facts)
             raise
@@ -121,45 +149,31 @@ class Search:
         finally:
             self.tidy()
         self.observer.ended(family, number)
+        if outcome is not None and outcome.interrupted:
+            raise KeyboardInterrupt
 
-    def _attempt(self, family: Family, asked: Asked, folder: Path, facts: dict[str, Any]) -> None:
-        """Train; at another number of epochs again where the pace turns out to be another than thought."""
-        settings, trained = dict(asked.settings), family.candidate.trained
-        pace = family.epoch_seconds(settings) if trained else None
-        for attempt in range(REPLANS + 1):
-            epochs = 0 if pace is None else self._plan(family, pace)
-            facts["epoch_seconds"] = pace
-            if pace is not None and not epochs:
-                raise OutOfTime(f"an epoch takes {pace:.1f} s, and {max(0.0, self.left):.0f} s are left")
-            watch = self._watch(family, asked.trial, epochs, attempt < REPLANS)
-            planned = {"train.epochs": epochs or EPOCHS_MOST} if trained else {}
-            self.observer.began(family.model, asked.trial.number, epochs if trained else None)
-            try:
-                outcome = self.objective(family.model, {**settings, **planned}, folder, watch)
-            except Repace as news:
-                pace = news.epoch_seconds
-                continue
-            finally:
-                facts["epoch_seconds"] = watch.epoch_seconds or pace
-            facts |= {"value": outcome.value, "fit_seconds": outcome.fit_seconds, "epochs": epochs}
-            facts |= {"validation_seconds": watch.validation_seconds, "ended": watch.ended}
-            return
-        raise OutOfTime("its pace changes more than can be planned for")
-
-    def _watch(self, family: Family, trial: Trial, epochs: int, repace: bool) -> TrialWatch:
+    def _watch(self, family: Family, asked: Asked, allowed: float | None) -> TrialWatch:
         def report(done: float, value: float) -> None:
-            if epochs:
-                trial.report(value, max(1, int(100 * done / epochs)))
-                if trial.should_prune():
-                    raise Pruned
+            asked.trial.report(value, max(1, int(done)))
+            if asked.paused is None and asked.trial.should_prune():
+                raise Pruned
 
         now = self.budget.clock()
-        allowed, replans = self._allowed(family), repace and (self.epochs is None or not epochs)
-        return TrialWatch(self.budget.clock, now + self.left, allowed, epochs, report, self.observer.went_on, replans)
+        return TrialWatch(
+            self.budget.clock,
+            now + self.left,
+            family.lower,
+            report,
+            self.observer.went_on,
+            None if allowed is None else now + allowed,
+            family.epoch_seconds(asked.settings) if family.candidate.trained else None,
+        )
 
-    def tidy(self) -> None:
-        """Remove the runs that are no model's best."""
+    def tidy(self, paused: bool = True) -> None:
+        """Remove the runs that are no model's best, nor, with `paused`, such as may go on."""
         kept = {family.best.user_attrs["folder"] for family in self.families if family.best is not None}
+        if paused:
+            kept |= {trial.user_attrs["folder"] for family in self.families for trial in family.paused}
         for run in self.folder.iterdir() if self.folder.is_dir() else ():
             if run.name not in kept:
                 shutil.rmtree(run, ignore_errors=True)
@@ -170,11 +184,10 @@ def probe(objective: Objective, model: str, settings: Mapping[str, Value], folde
 
     Raises what a training raises.
     """
-    watch = TrialWatch(clock, math.inf, 0.0, 0, lambda done, value: None)
     try:
-        objective(model, {**settings, "train.epochs": EPOCHS_MOST}, folder, watch)
-    except Repace as news:
+        objective(model, settings, folder, PaceWatch(clock))
+    except Paced as news:
         return news.epoch_seconds
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    raise AssertionError("a watch without a plan always asks for one")
+    raise AssertionError("it ends with the first validation at the latest")

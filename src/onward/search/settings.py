@@ -53,11 +53,6 @@ class SearchConfig(Config):
         return self.train.monitor in LOWER_IS_BETTER
 
     @property
-    def epochs(self) -> int | None:
-        """Epochs of every training, where they are given."""
-        return self.train.epochs if "epochs" in self.train.model_fields_set else None
-
-    @property
     def kept(self) -> set[str]:
         """Settings that are not searched: those given, `model.width` style."""
         return {f"{group}.{name}" for group in ("model", "train") for name in self.given.get(group, {})}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import warnings
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,9 @@ from onward.space import Choice, Range, Space, Value
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
-FIRST_RUNG, REDUCTION = 5, 4
-"""Successive halving (Li et al., MLSys 2020, arXiv:1810.05934): the first rung, in hundredths of a training's epochs;
-of a rung's trials one in this many goes on to the next, which is that many times as far."""
+FIRST_RUNG, REDUCTION = 2, 4
+"""Successive halving (Li et al., MLSys 2020, arXiv:1810.05934): the first rung, in epochs; of a rung's trials one in
+this many goes on to the next, which is that many times as far."""
 RANDOM_TRIALS = 4
 """Trials drawn evenly before the sampler learns from what they gave."""
 FITTED_TRIALS = 8
@@ -43,12 +43,21 @@ SIZE = ("model.width", "model.blocks", "model.layers", "model.feed_forward", "mo
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
+GOES_ON = "goes_on"
+"""Attribute of a trial: number of the paused one whose training it takes up."""
+
+
 @dataclass(frozen=True)
 class Asked:
-    """A trial that is to be run."""
+    """A trial that is to be run.
+
+    Attributes:
+        paused: run folder that its training goes on from; None for one that begins.
+    """
 
     trial: Trial
     settings: dict[str, Value]
+    paused: str | None = None
 
 
 class Family:
@@ -95,10 +104,25 @@ class Family:
 
     @property
     def best(self) -> FrozenTrial | None:
-        """The complete trial with the best value, the first of equals; None where there is none."""
-        done = [trial for trial in self.trials if trial.state == TrialState.COMPLETE]
+        """The trial that has a model with the best value, the first of equals; None where there is none."""
+        return next(iter(self.ranked(self.trials)), None)
+
+    @property
+    def waiting(self) -> int:
+        """Trials whose settings are known already: starts, and what was stopped."""
+        return sum(trial.state == TrialState.WAITING for trial in self.study.get_trials(deepcopy=False))
+
+    @property
+    def paused(self) -> list[FrozenTrial]:
+        """Trials that were paused and have not gone on, the best first."""
+        gone = {one.user_attrs.get(GOES_ON) for one in self.trials if not one.user_attrs.get("stopped")}
+        return self.ranked([one for one in self.trials if "paused" in one.user_attrs and one.number not in gone])
+
+    def ranked(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        """Those that have a model, best first."""
         sign = 1 if self.lower else -1
-        return min(done, key=lambda trial: (sign * (trial.value or 0.0), trial.number), default=None)
+        valued = [(sign * value, trial) for trial in trials if (value := model_value(trial)) is not None]
+        return [trial for _, trial in sorted(valued, key=lambda one: (one[0], one[1].number))]
 
     @property
     def lower(self) -> bool:
@@ -127,13 +151,27 @@ class Family:
             self.study.sampler = self._sampler(len(self.study.get_trials(deepcopy=False)))
             trial = self.study.ask()
             values = {key: _suggest(trial, key, space) for key, space in self.candidate.space.items()}
+            asked = Asked(trial, {**self.candidate.fixed, **values}, self._paused_run(trial))
+            if asked.paused is not None:
+                return asked
             same = next((one for one in self.trials if one.state in DONE and one.params == trial.params), None)
             if same is None:
                 self._repeats = 0
-                return Asked(trial, {**self.candidate.fixed, **values})
+                return asked
             self._repeats += 1
             self._repeat(trial, same)
         return None
+
+    def go_on(self, paused: FrozenTrial) -> None:
+        """Let a trial that was paused go on, as a trial of its own, when those that wait already are done."""
+        waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        if all(one.user_attrs.get(GOES_ON) != paused.number for one in waiting):
+            self.study.enqueue_trial(dict(paused.params), user_attrs={GOES_ON: paused.number})
+
+    def _paused_run(self, trial: Trial) -> str | None:
+        """Name of the run that a trial goes on from."""
+        number = trial.user_attrs.get(GOES_ON)
+        return None if number is None else str(self.study.get_trials(deepcopy=False)[number].user_attrs["folder"])
 
     def _repeat(self, trial: Trial, same: FrozenTrial) -> None:
         """Give a trial the outcome that its settings had before."""
@@ -146,6 +184,10 @@ class Family:
         """A trial went to its end."""
         self._end(trial, TrialState.COMPLETE, seconds, facts, value)
 
+    def pause(self, trial: Trial, value: float, seconds: float, **facts: Any) -> None:
+        """A trial has a model of that value, and may go on."""
+        self._end(trial, TrialState.PRUNED, seconds, {**facts, "paused": value})
+
     def prune(self, trial: Trial, seconds: float, **facts: Any) -> None:
         """A trial was ended early, as others do better."""
         self._end(trial, TrialState.PRUNED, seconds, facts)
@@ -153,7 +195,7 @@ class Family:
     def fail(self, trial: Trial, seconds: float, error: str, stopped: bool = False, **facts: Any) -> None:
         """A trial failed; one that was `stopped` is no fault of its settings, and they are tried again."""
         self._end(trial, TrialState.FAIL, seconds, {**facts, "error": error, "stopped": stopped})
-        if stopped:
+        if stopped and GOES_ON not in trial.user_attrs:
             self.study.enqueue_trial(dict(trial.params))
 
     def _end(
@@ -204,6 +246,12 @@ class Family:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return TPESampler(n_startup_trials=RANDOM_TRIALS, multivariate=True, seed=seed)
+
+
+def model_value(trial: FrozenTrial) -> float | None:
+    """What the model is worth that it left; None where it left none."""
+    paused: float | None = trial.user_attrs.get("paused")
+    return trial.value if trial.state == TrialState.COMPLETE else paused
 
 
 def _last_value(trial: FrozenTrial) -> float | None:

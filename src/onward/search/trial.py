@@ -1,8 +1,8 @@
-"""One trial: a training with the trial's settings, watched so that it ends early where it is not worth its time."""
+"""One trial: a training with the trial's settings, or one that goes on where an earlier trial was paused."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -10,35 +10,14 @@ from typing import Protocol
 from onward.config import SplitConfig
 from onward.data.dataset import Dataset
 from onward.models.registry import model_class
-from onward.search.budget import Clock, fitting_epochs
 from onward.space import Value
-from onward.train.run import train
-from onward.train.watch import Ended, Watch
+from onward.train.branch import branch
+from onward.train.loop import BEST, Stopped
+from onward.train.run import Trained, train
+from onward.train.watch import AtOnce, Watch
 
-PROBE_SECONDS, PROBE_STEPS = 2.0, 10
-"""A training's speed is known after that many seconds, from that step on."""
-SHRINK, GROW = 0.75, 1.5
-"""A training is begun again with another number of epochs where less, or more, than this share of the plan fits."""
-
-
-class Repace(Ended):
-    """An epoch takes another time than was planned for, so that the number of epochs should be another.
-
-    Attributes:
-        epoch_seconds: what it takes.
-    """
-
-    def __init__(self, epoch_seconds: float) -> None:
-        super().__init__(f"an epoch takes {epoch_seconds:.2f} s")
-        self.epoch_seconds = epoch_seconds
-
-
-class OutOfTime(Ended):
-    """The budget ended before the first validation of a trial."""
-
-
-class Pruned(Ended):
-    """Other trials did better by then."""
+EPOCHS_MOST = 100
+"""Epochs of a trial that nothing ends before; its watch does, as a rule."""
 
 
 @dataclass(frozen=True)
@@ -47,18 +26,25 @@ class Outcome:
 
     Attributes:
         value: the monitored metric on the validation part, of the weights that were kept.
-        fit_seconds: time that the model took to learn.
+        fit_seconds: time that the model took to learn, in earlier trials that this one went on from too.
+        epochs: those of the weights that were kept; None for a model that is fitted in one call.
+        interrupted: whether Ctrl-C ended it.
     """
 
     value: float
     fit_seconds: float
+    epochs: float | None = None
+    interrupted: bool = False
 
 
 class Objective(Protocol):
     """What is searched for the best settings of."""
 
-    def __call__(self, model: str, settings: Mapping[str, Value], folder: Path, watch: Watch) -> Outcome:
-        """Train a model with these settings (`model.width` style) into a folder."""
+    def __call__(
+        self, model: str, settings: Mapping[str, Value], folder: Path, watch: Watch, paused: Path | None = None
+    ) -> Outcome:
+        """Train a model with these settings (`model.width` style) into a folder, from nothing or from where the run in
+        another folder was paused."""
 
 
 class TrainObjective:
@@ -69,27 +55,46 @@ class TrainObjective:
         monitor: metric of the validation part.
     """
 
-    def __init__(
-        self, data: Dataset, split: SplitConfig, seed: int, settings: Sequence[str], monitor: str, patience: int
-    ) -> None:
-        self.data, self.split, self.seed, self.settings = data, split, seed, settings
-        self.monitor, self.patience = monitor, patience
+    def __init__(self, data: Dataset, split: SplitConfig, seed: int, settings: Sequence[str], monitor: str) -> None:
+        self.data, self.split, self.seed, self.settings, self.monitor = data, split, seed, settings, monitor
 
-    def __call__(self, model: str, settings: Mapping[str, Value], folder: Path, watch: Watch) -> Outcome:
-        """As `Objective`. Raises what a training raises, and KeyError where the model has no such metric."""
+    def __call__(
+        self, model: str, settings: Mapping[str, Value], folder: Path, watch: Watch, paused: Path | None = None
+    ) -> Outcome:
+        """As `Objective`. Raises what a training raises, and KeyError where the model has no such metric.
+
+        After Ctrl-C a training that has validated leaves the best model that it had.
+        """
+        interrupted = False
+        try:
+            if paused is None:
+                done = self._begin(model, settings, folder, watch)
+            else:
+                branch(paused, folder, overwrite=True)
+                done = self._resume(folder, watch)
+        except Stopped:
+            if not (folder / BEST).is_file():
+                raise
+            done, interrupted = self._resume(folder, AtOnce()), True
+        return Outcome(done.validation[self.monitor], done.seconds, done.best_epoch, interrupted)
+
+    def _begin(self, model: str, settings: Mapping[str, Value], folder: Path, watch: Watch) -> Trained:
         split = {f"split.{name}": value for name, value in self.split.model_dump(exclude_none=True).items()}
-        merged: dict[str, Value] = {**split, "train.patience": self.patience, **settings}
-        done = train(
-            self.data,
-            model,
-            folder,
-            seed=self.seed,
-            settings=[*as_settings(merged), *settings_of(model, self.settings)],
-            overwrite=True,
-            progress=False,
-            watch=watch,
+        merged: dict[str, Value] = {**split, **loop_settings(model), **settings}
+        given = [*as_settings(merged), *settings_of(model, self.settings)]
+        return train(
+            self.data, model, folder, seed=self.seed, settings=given, overwrite=True, progress=False, watch=watch
         )
-        return Outcome(done.validation[self.monitor], done.seconds)
+
+    def _resume(self, folder: Path, watch: Watch) -> Trained:
+        return train(self.data, out=folder, resume=True, progress=False, watch=watch)
+
+
+def loop_settings(model: str) -> dict[str, Value]:
+    """Of a training whose end its watch decides: at a constant step size until then."""
+    if not model_class(model).traits.trainable:
+        return {}
+    return {"train.schedule": "wsd", "train.epochs": EPOCHS_MOST, "train.patience": EPOCHS_MOST}
 
 
 def settings_of(model: str, settings: Sequence[str]) -> list[str]:
@@ -107,74 +112,3 @@ def as_settings(values: Mapping[str, Value]) -> list[str]:
         for key, value in values.items()
         if value is not None
     ]
-
-
-class TrialWatch:
-    """Ends a training that is pruned, that its time is up for, or that runs at another pace than planned.
-
-    Args:
-        clock: what tells the time.
-        deadline: time at which it ends, with what it has by then.
-        allowed: seconds that it may plan for.
-        epochs: how many it plans for; 0 to only measure the pace.
-        report: told (epochs done, value) of every validation; raises what prunes.
-        shown: told of epochs done, after every update.
-        repace: whether it may still ask for another number of epochs.
-    """
-
-    def __init__(
-        self,
-        clock: Clock,
-        deadline: float,
-        allowed: float,
-        epochs: int,
-        report: Callable[[float, float], None],
-        shown: Callable[[float], None] = lambda done: None,
-        repace: bool = True,
-    ) -> None:
-        self.clock, self.deadline, self.allowed, self.epochs = clock, deadline, allowed, epochs
-        self.report, self.shown, self.repace = report, shown, repace
-        self.ended = False
-        self.epoch_seconds: float | None = None
-        self.validation_seconds = 0.0
-        self._validations = 0
-        self._last = clock()
-        self._first = (self._last, 0.0)  # what the pace is counted from: time, and epochs done by then
-
-    def stepped(self, step: int, per_epoch: int) -> bool:
-        """As `Watch.stepped`. Raises Repace, or OutOfTime where there is no validation yet."""
-        now = self._last = self.clock()
-        self.shown(step / per_epoch)
-        if step == PROBE_STEPS < per_epoch:  # what comes before is making the model, and warming up
-            self._first = (now, step / per_epoch)
-        since, before = self._first
-        known = step > PROBE_STEPS and now - since >= PROBE_SECONDS
-        if known and self.repace and not self._validations:
-            self._pace((now - since) / (step / per_epoch - before), step / per_epoch)
-        if now < self.deadline:
-            return False
-        if not self._validations:
-            raise OutOfTime("the budget ended before the first validation")
-        self.ended = True
-        return True
-
-    def validated(self, epochs: float, value: float) -> None:
-        """As `Watch.validated`. Raises what prunes, and Repace."""
-        now = self.clock()
-        self.validation_seconds = now - self._last
-        self._validations += 1
-        since, before = self._first
-        if epochs > before:
-            self.epoch_seconds = (now - since) / (epochs - before)
-        if self._validations == 1 and self.repace and self.epoch_seconds is not None:
-            self._pace(self.epoch_seconds, epochs)  # first: what is begun again has reported nothing
-        self.report(epochs, value)
-
-    def _pace(self, epoch_seconds: float, done: float) -> None:
-        """Compare the plan with what fits, were the training begun again; only before much of it is done."""
-        self.epoch_seconds = epoch_seconds
-        fits = fitting_epochs(self.allowed, epoch_seconds)
-        if not self.epochs or fits < SHRINK * self.epochs or fits > GROW * self.epochs:
-            raise Repace(epoch_seconds)
-        if done >= 1:
-            self.repace = False

@@ -45,6 +45,8 @@ class Progress:
     """Time spent training, over all sessions."""
     finished: bool = False
     """Whether the training has come to its end."""
+    decided: dict[str, float] = field(default_factory=dict)
+    """`epochs` and `decay_from`, where a watch decided them on the way."""
 
 
 def save_checkpoint(path: Path, model: nn.Module, optimiser: Optimiser, progress: Progress) -> None:

@@ -19,6 +19,7 @@ def tuned(train: TrainConfig, config: FineTuneConfig) -> TrainConfig:
         update={
             "epochs": config.epochs,
             "stop_after": None,
+            "decay_from": None,
             "learning_rate": train.learning_rate * share,
             "item_learning_rate": train.item_learning_rate * share,
             "schedule": "constant" if train.schedule == "plateau" else train.schedule,

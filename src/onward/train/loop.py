@@ -33,7 +33,7 @@ from onward.train.checkpoint import Progress, load_checkpoint, save_checkpoint
 from onward.train.display import Display
 from onward.train.gradients import Gradients, parts_of
 from onward.train.log import RunLog
-from onward.train.optim import Optimiser, learning_rate, make_optimiser
+from onward.train.optim import Optimiser, decay_step, learning_rate, make_optimiser
 from onward.train.session import peak_memory
 from onward.train.watch import Watch
 
@@ -127,17 +127,22 @@ class _Loop:
     ) -> None:
         self.gradients, self.optimiser, self.validate = gradients, optimiser, validate
         self.model, self.batches = gradients.model, gradients.batches
-        self.config, self.progress, self.log, self.display = config, progress, log, display
+        self.progress, self.log, self.display = progress, log, display
         self.last, self.best, self.stopping, self.watch = last, best, stopping, watch
         self.per_epoch = len(self.batches)
-        self.total = self.per_epoch * config.epochs
-        stop_after = config.epochs if config.stop_after is None else config.stop_after
-        self.end = min(self.total, max(1, round(self.per_epoch * stop_after)))
+        self._plan(config.model_copy(update=progress.decided))
         self.validation_steps = max(1, round(self.per_epoch * config.validate_every))
         self.recent: list[Tensor] = []
         self.norms: list[Tensor] = []
         self.recent_events = 0
         self.first_loss: float | None = None
+
+    def _plan(self, config: TrainConfig) -> None:
+        """How long the training is: `total` steps of the schedule, of which those up to `end` are done."""
+        self.config = config
+        self.total = self.per_epoch * config.epochs
+        stop_after = config.epochs if config.stop_after is None else config.stop_after
+        self.end = min(self.total, max(1, round(self.per_epoch * stop_after)))
 
     def run(self) -> None:
         """Epoch by epoch, until the last or until validation stops improving."""
@@ -145,7 +150,7 @@ class _Loop:
         self.looked = self.saved = time.perf_counter()
         self.started = self.looked - progress.seconds
         self.display.start(self.total, progress.step)
-        while progress.epoch < self.config.epochs and not progress.finished:
+        while progress.step < self.end and not progress.finished:
             for windows in self.batches.epoch(progress.epoch, skip=progress.batch):
                 self._update(windows)
                 progress.step += 1
@@ -156,7 +161,7 @@ class _Loop:
                 if progress.finished:
                     break
         self._look()
-        progress.finished = True
+        progress.finished = self.watch is None or not self.watch.ended
         self._save(self.last)
 
     def _update(self, windows: Ints) -> None:
@@ -170,9 +175,9 @@ class _Loop:
 
     def _after_step(self) -> None:
         step = self.progress.step
+        if self.watch is not None:
+            self._ask(self.watch, step)
         ends = step == self.end
-        if self.watch is not None and self.watch.stepped(step, self.per_epoch):
-            self.progress.finished = True
         if len(self.recent) == CHECK_STEPS or ends or self.stopping.is_set():
             self._look()
         if step % self.validation_steps == 0 or ends:
@@ -186,6 +191,17 @@ class _Loop:
             self._save(self.last)
             raise Stopped
         self.progress.finished = self.progress.finished or ends
+
+    def _ask(self, watch: Watch, step: int) -> None:
+        """Let the watch end the training, at once or by a decay that begins here."""
+        if watch.stepped(step, self.per_epoch):
+            self.progress.finished = True
+        undecided = self.config.schedule == "wsd" and not self.progress.decided and not self.progress.finished
+        constant = self.config.warmup_steps <= step < decay_step(self.config, self.total)
+        last = watch.last_epoch(step, self.per_epoch) if undecided and constant else None
+        if last is not None:
+            self.progress.decided = {"epochs": min(last, self.config.epochs), "decay_from": step / self.per_epoch}
+            self._plan(self.config.model_copy(update=self.progress.decided))
 
     def _look(self) -> None:
         """Check the losses since the last look, and log them."""

@@ -14,6 +14,8 @@ from onward.train.rows import RowAdagrad
 
 PLATEAU_FACTOR = 0.25
 """What `plateau` multiplies the step size by."""
+DECAY_FROM = 0.75
+"""Share of a training after which `wsd` decays, where nothing else is said."""
 
 
 class Optimiser:
@@ -149,11 +151,16 @@ def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> Tenso
 def learning_rate(config: TrainConfig, step: int, total: int, plateaus: int = 0) -> float:
     """Step size at a step (from 0) of a training of `total` steps, after `plateaus` reductions.
 
-    Linear warm-up, then constant, or a cosine or straight line to zero.
+    Linear warm-up, then constant, or a cosine or straight line to zero. `wsd` is constant, too, and falls as one less
+    the root of the share that is done of the decay (Hägele et al., NeurIPS 2024, arXiv:2405.18392): so the length of
+    a training needn't be known before its decay begins.
     """
-    warmup = min(config.warmup_steps, total // 2)
+    decays = decay_step(config, total) if config.schedule == "wsd" else total // 2
+    warmup = min(config.warmup_steps, decays)
     if step < warmup:
         return config.learning_rate * (step + 1) / warmup
+    if config.schedule == "wsd":
+        return config.learning_rate * (1 - math.sqrt(min(1.0, max(0, step - decays) / max(1, total - decays))))
     if config.schedule == "plateau":
         return config.learning_rate * PLATEAU_FACTOR**plateaus
     done = (step - warmup) / max(1, total - warmup)
@@ -162,3 +169,9 @@ def learning_rate(config: TrainConfig, step: int, total: int, plateaus: int = 0)
     if config.schedule == "linear":
         return config.learning_rate * max(0.0, 1 - done)
     return config.learning_rate
+
+
+def decay_step(config: TrainConfig, total: int) -> int:
+    """First step of the decay of `wsd`."""
+    share = DECAY_FROM if config.decay_from is None else config.decay_from / config.epochs
+    return min(total, round(total * share))

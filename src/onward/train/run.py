@@ -137,7 +137,8 @@ def settings_again(folder: Path) -> dict[str, Any]:
     """Settings to train the model of a bundle again on other events, for as many epochs as validated best."""
     manifest = read_manifest(folder)
     values = read_toml(folder / "config.toml")
-    values.get("train", {}).pop("stop_after", None)  # trains to the end of a schedule of its own
+    for name in ("stop_after", "decay_from"):  # trains to the end of a schedule of its own
+        values.get("train", {}).pop(name, None)
     values.pop("fine_tune", None)  # and from nothing
     values.pop("track", None)  # that run was to be tracked, which says nothing of this one
     # how it was measured is not how this one is split, but a model must go on being told what it was trained with
@@ -235,8 +236,11 @@ def _run(
         facts, metrics, sums = run_loop(
             folder, histories, training, seen, divided, model, config, resume, shown, watch, trackers=trackers
         )
+        decided: dict[str, float] = facts.pop("decided", {})
         if watch is not None and watch.ended:
-            config = _ended(folder, config, facts["best_epoch"])
+            decided["stop_after"] = facts["best_epoch"]
+        if decided:
+            config = _as_trained(folder, config, decided)
         fitted, found = fit_unseen(model, histories, divided, data, config.train)
         facts, said = facts | fitted, [*said, *found]
     else:
@@ -308,13 +312,14 @@ def run_loop(
             sums,
             trackers,
         )
-    facts = {"seconds": progress.seconds, "best_epoch": progress.best_epoch, "steps": progress.step}
+    facts: dict[str, Any] = {"seconds": progress.seconds, "best_epoch": progress.best_epoch, "steps": progress.step}
+    facts |= {"decided": progress.decided} if watch is not None else {}
     return facts, progress.best_metrics, adagrad_sums(folder / BEST, model, config.train)
 
 
-def _ended(folder: Path, config: RunConfig, best_epoch: float) -> RunConfig:
-    """The settings that give the same weights again, of a training that was ended from outside."""
-    changed = config.model_copy(update={"train": config.train.model_copy(update={"stop_after": best_epoch})})
+def _as_trained(folder: Path, config: RunConfig, decided: dict[str, float]) -> RunConfig:
+    """The settings that give the same weights again, of a training whose end was decided from outside."""
+    changed = config.model_copy(update={"train": config.train.model_copy(update=decided)})
     with atomic_file(folder / "config.toml", overwrite=True) as new:
         new.write_text(dump_toml(changed), encoding="utf-8")
     return changed

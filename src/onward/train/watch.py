@@ -19,8 +19,29 @@ class Watch(Protocol):
     def stepped(self, step: int, per_epoch: int) -> bool:
         """After update number `step`, `per_epoch` of which are an epoch; True ends the training with its best weights.
 
-        It may only say so after a validation, which is when there are weights to keep.
+        It may only say so after a validation, which is when there are weights to keep. Such a training can go on.
+        """
+
+    def last_epoch(self, step: int, per_epoch: int) -> int | None:
+        """Epochs after which the training is to end, its step size falling from now on (`train.schedule = "wsd"`);
+        None lets it run on. Asked after every update until it answers.
         """
 
     def validated(self, epochs: float, value: float) -> None:
         """After a validation: epochs done, and the value of the monitored metric."""
+
+
+class AtOnce:
+    """Ends a training that has validated, with the weights that it has."""
+
+    ended = True
+
+    def stepped(self, step: int, per_epoch: int) -> bool:
+        """As `Watch.stepped`."""
+        return True
+
+    def last_epoch(self, step: int, per_epoch: int) -> None:
+        """As `Watch.last_epoch`."""
+
+    def validated(self, epochs: float, value: float) -> None:
+        """As `Watch.validated`."""
