@@ -12,8 +12,8 @@ Clock = Callable[[], float]
 """Seconds from any moment on."""
 EPOCHS_LEAST = 3
 """No training is begun that can't have as many."""
-EPOCHS_TELL = 3
-"""Fewer models are tried rather than that their first part has fewer epochs than this."""
+EPOCHS_WHOLE = 25
+"""Of a training to its end, about: as many models are trained as could all have one."""
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 

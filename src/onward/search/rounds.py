@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from onward.search.study import Family, model_value
 
-FIRST_ROUND = 0.25
+FIRST_ROUND = 0.2
 """Share of the time in which every model has an equal part; the later rounds divide the rest evenly."""
 
 

@@ -15,7 +15,7 @@ from onward.errors import ConfigError, TrainingError
 from onward.evaluate.protocol import evaluate
 from onward.machine import memory_total
 from onward.models.registry import MODELS
-from onward.search.budget import EPOCHS_LEAST, EPOCHS_TELL, Budget, Clock, say_duration
+from onward.search.budget import EPOCHS_LEAST, EPOCHS_WHOLE, Budget, Clock, say_duration
 from onward.search.candidates import Candidate, choose, static_candidates, trained_candidates
 from onward.search.display import SearchDisplay
 from onward.search.facts import Facts, find_facts
@@ -31,7 +31,6 @@ from onward.search.finish import (
     write_result,
 )
 from onward.search.results import SearchResult
-from onward.search.rounds import FIRST_ROUND
 from onward.search.search import Search, probe
 from onward.search.settings import SearchConfig, check_unchanged, read_settings, write_settings
 from onward.search.study import Family, StudyFile
@@ -204,7 +203,7 @@ class Session:
         search.reserve = lambda: seconds_of_test(search.families, overhead, ratio)
 
     def _families(self, study: StudyFile, search: Search, baseline: Family) -> list[Family]:
-        """The models that take part, decided once: as many as can be told apart in their shares of the first part."""
+        """The models that take part, decided once: as many as could all be trained to their ends."""
         attrs = baseline.file.user_attrs
         if "models" in attrs:
             found = self._candidates([name for name in attrs["models"] if name != BASELINE])
@@ -222,7 +221,7 @@ class Session:
             first = trained[0]
             settings = {**first.fixed, **first.starts[0]}
             pace = probe(self.objective, first.model, settings, self.trials / "probe", self.clock)
-            most = self._affordable(search, pace, len(chosen) - len(trained) + 1)
+            most = self._affordable(search, pace)
             trained = trained if self.config.models else trained[:most]
         chosen = [one for one in chosen if not one.trained or one in trained]
         families = [baseline, *(study.family(one) for one in chosen)]
@@ -231,11 +230,8 @@ class Session:
         baseline.file.set_user_attr("models", [family.model for family in families])
         return families
 
-    def _affordable(self, search: Search, pace: float, fitted: int) -> int:
-        """How many models can be trained, beside so many that are fitted in one call.
-
-        Raises ConfigError where not even one can, naming the least budget.
-        """
+    def _affordable(self, search: Search, pace: float) -> int:
+        """How many models can be trained. Raises ConfigError where not even one can, naming the least budget."""
         if search.left < EPOCHS_LEAST * pace:
             least = search.budget.elapsed + 1.5 * (EPOCHS_LEAST * pace + 2 * search.reserve())
             raise ConfigError(
@@ -244,7 +240,7 @@ class Session:
                 f"go on with --resume --budget {say_duration(least + 30)}, the least, or more; or search among models "
                 "that are fitted in one call: --models item-knn,markov",
             )
-        return max(1, int(FIRST_ROUND * search.budget.total / (EPOCHS_TELL * pace)) - fitted)
+        return max(1, int(search.left / (EPOCHS_WHOLE * pace)))
 
     def _candidates(self, names: Sequence[str]) -> list[Candidate]:
         found = choose(names, self.facts, self.config.budget, memory_total())
