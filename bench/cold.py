@@ -3,8 +3,9 @@
 python bench/cold.py --data FOLDER [--files ml-100k ...] [--seeds 0 1 2] [--select] [--report]
 
 Models: `content-knn`; `sasrec`, item ids alone; `tower`, the same with the features of the items; `tower-alone`, that
-without likeness to the history's items; `shuffled`, the tower with each item's features swapped for another's. What is
-ranked: the cold items alone, all items, and for requests that ask for a trained item the trained ones and all.
+without likeness to the history's items, and without what cold items take over from trained ones; `shuffled`, the tower
+with each item's features swapped for another's. What is ranked: the cold items alone, all items, and for requests that
+ask for a trained item the trained ones and all.
 
 `--select` first chooses the settings of content-knn for each seed, and with the first how likeness counts in the tower,
 without the test: further items leave training, and requests for those are predicted (`Log.inner`). What was

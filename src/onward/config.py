@@ -140,7 +140,8 @@ class TrainConfig(Config):
     """What the scores of items without a training event are raised by; absent: fitted, so that it costs that much."""
     unseen_likeness: float = Field(0.5, ge=0)
     """With features of items: how far the likeness of an item without training events to those of the history spreads
-    the scores of such items, in spreads of the model's own scores of them; 0 adds none."""
+    the scores of such items, in spreads of the model's own scores of them. They also take over what the ids of trained
+    items that look like them have learned. 0 does neither."""
     unseen_recency: float = Field(2.0, ge=0)
     """Events of a history after which one counts half in that likeness; 0: all count the same."""
     unseen_weight: float | None = Field(None, ge=0)

@@ -72,8 +72,9 @@ def loaded(folder: Path) -> SequenceModel:
 
 
 def test_training_raises_them_as_far_as_the_cost_allows(dataset: Dataset, tmp_path: Path) -> None:
-    plain = loaded(run(dataset, tmp_path / "plain", "train.unseen_cost=0"))
-    raised_run = run(dataset, tmp_path / "raised", "train.unseen_cost=0.1")
+    alone = "train.unseen_likeness=0"
+    plain = loaded(run(dataset, tmp_path / "plain", "train.unseen_cost=0", alone))
+    raised_run = run(dataset, tmp_path / "raised", "train.unseen_cost=0.1", alone)
     raised, histories = loaded(raised_run), histories_for(plain, dataset)
     divided = split(dataset.histories, read_manifest(raised_run / "model").split)
     unseen = ~plain.items.candidates
@@ -112,11 +113,17 @@ def test_likeness_to_the_history_spreads_their_scores_as_far_as_asked(dataset: D
     assert alike.likeness.weight == read_manifest(folder / "model").training["unseen_weight"]
     divided = split(dataset.histories, read_manifest(folder / "model").split)
     requests = divided.valid.requests(histories)
-    before, after = plain.score(requests), alike.score(requests)
+    after = alike.score(requests)
+    alike.likeness.weight = 0.0
+    before = alike.score(requests)
     trained = torch.from_numpy(plain.items.candidates)
-    torch.testing.assert_close(after[:, trained], before[:, trained])
+    torch.testing.assert_close(after[:, trained], plain.score(requests)[:, trained])
     unseen = ~trained
     unseen[0] = False
+    assert alike.likeness.residuals is not None
+    lent = alike.likeness.residuals.lent[unseen]
+    taken = (before - plain.score(requests))[:, unseen]
+    torch.testing.assert_close(taken, plain.last_states(requests) @ lent[:, :-1].T + lent[:, -1], atol=1e-4, rtol=1e-4)
     difference = (after - before)[:, unseen]
     spread = before[:, unseen].std(1).mean()
     torch.testing.assert_close(difference.std(1).mean(), 0.5 * spread, atol=1e-4, rtol=1e-4)

@@ -254,7 +254,7 @@ class SequenceModel(InterestAnswers, nn.Module, Recommender):
             return head.table(vectors, biases)
         if likeness is None:
             return vectors, biases
-        return torch.cat([vectors, likeness.of_catalog().to(vectors.device)], 1), biases
+        return likeness.extend_catalog(vectors, biases)
 
     def _outputs_kept(self) -> tuple[Tensor, Tensor]:
         """(V + 1, D) vectors and (V + 1,) biases of items as the encoder's states are scored against."""
@@ -273,7 +273,7 @@ class SequenceModel(InterestAnswers, nn.Module, Recommender):
             return head.rows(vectors, biases, items)
         if likeness is None:
             return vectors, biases
-        return torch.cat([vectors, likeness.of_features(frame, items).to(vectors.device)], 1), biases
+        return likeness.extend_features(vectors, biases, frame, items)
 
     def input_table(self) -> Tensor:
         """(V + 1, D) vectors of items as the encoder reads them to answer."""

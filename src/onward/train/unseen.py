@@ -7,8 +7,9 @@ of their validation NDCG@10; where they cost more as they are, they are lowered.
 is calibrated stacking (Chao, Changpinyo, Gong, Sha, ECCV 2016, arXiv:1605.04253). The order among items without events,
 and among the others, stays what it was.
 
-Before that, what the items of the history are like is added to those scores (`Likeness`), in a measure that needs no
-item without events among the targets: so that it spreads them as far as the model's own scores do, or a given multiple.
+Before that, such items take over what trained items of their looks have learned (`Residuals`), and what the items of
+the history are like is added to their scores (`Likeness`), in a measure that needs no item without events among the
+targets: so that it spreads them as far as the model's own scores do, or a given multiple.
 
 Legend: R requests, T targets, V items.
 """
@@ -27,6 +28,7 @@ from onward.data.sequences import Histories, Ints
 from onward.data.split import Part, Split
 from onward.models.base import chunks, mask_scores
 from onward.models.features.likeness import Likeness
+from onward.models.features.residuals import Residuals
 from onward.models.sequence import SequenceModel
 
 K = 10
@@ -75,10 +77,10 @@ def fit_likeness(
     recency: float,
     weight: float | None = None,
 ) -> float | None:
-    """Add to the scores of unseen items how alike they are to those of the history; returns the weight.
+    """Let unseen items take over residuals, and add to their scores how alike they are to those of the history.
 
-    Nothing is added, and None returned, where items have no columns to compare, or the part can't say how far scores
-    spread.
+    Returns the weight of that. Nothing is taken over or added, and None returned, where items have no columns to
+    compare, or the part can't say how far scores spread.
 
     Args:
         data: the whole data set, in whose columns the part's positions lie. part: the validation part.
@@ -89,16 +91,20 @@ def fit_likeness(
         weight: of the cosine; by default what gives that ratio.
     """
     assert model.features is not None
-    likeness = Likeness.fit(model.features.columns, catalog, model.items.candidates, recency)
+    assert model.featured is not None
+    seen = model.items.candidates
+    likeness = Likeness.fit(model.features.columns, catalog, seen, recency)
     if likeness is None:
         return None
+    likeness.residuals = Residuals.fit(model.featured, catalog, likeness.table, seen)
+    model.likeness = likeness  # as yet with weight 0: scores are the model's own
     if weight is None:
         found = _spreads(model, likeness, data, part)
         if found is None:
+            model.likeness = None
             return None
         weight = ratio * found[0] / found[1]
     likeness.weight = weight
-    model.likeness = likeness
     return weight
 
 
@@ -109,14 +115,13 @@ def _spreads(model: SequenceModel, likeness: Likeness, data: Histories, part: Pa
     requests = requests.select(np.flatnonzero(requests.lengths > 0))
     if len(unseen) < 2 or not len(requests):
         return None
-    likeness.weight = 1.0
     chosen, own, alike = torch.from_numpy(unseen), list[Tensor](), list[Tensor]()
     vectors = likeness.of_catalog()[chosen]
     for some in chunks(len(requests), model.items.n):
         asked = requests.select(some)
         with torch.no_grad():
             own.append(model.score(asked).cpu()[:, chosen].std(1))
-        alike.append((likeness.of_histories(asked) @ vectors.T).std(1))
+        alike.append((likeness.profiles(asked) @ vectors.T).std(1))
     spread = float(torch.cat(alike).mean())
     return (float(torch.cat(own).mean()), spread) if spread > 0 else None
 
