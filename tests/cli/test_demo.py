@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from onward.cli import progress as cli_progress
 from onward.cli.main import app, main
 from onward.data import datasets
 
@@ -35,8 +38,18 @@ def films(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_demo(films: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_demo(films: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[tuple[int, int]] = []
+    shown_progress = cli_progress.steps_progress
+
+    @contextmanager
+    def steps_progress(what: str) -> Iterator[Callable[[int, int], None]]:
+        with shown_progress(what) as step:
+            yield (lambda *at: looked.append(at)) if what == "looking at models" else step
+
+    monkeypatch.setattr(cli_progress, "steps_progress", steps_progress)
     assert main(["demo", "--quick"]) == 0
+    assert looked == [(n, of) for of in (5, 5, 1) for n in range(of + 1)], "the report takes seconds, and says so"
     printed, progress = capfd.readouterr()
     assert "free for research, no commercial use" in printed
     for model in ("popularity", "item-knn", "markov", "lstm", "sasrec"):

@@ -114,6 +114,9 @@ def test_paired_tests_say_what_can_be_said(page: Page, comparison: Comparison) -
     assert f"−{abs(test.difference.value):.4f}" in row
     assert text.p_value(test.p_holm) in row
     assert f"{test.detectable:.4f}" in row
+    base = comparison.rows[0].evaluation.metrics["ndcg@10"].value
+    assert f"{test.detectable / base:.1%}" in row
+    assert "The test: paired bootstrap over users, p adjusted" in " ".join(page.text)
 
 
 def test_a_long_training_is_a_few_hundred_points(comparison: Comparison) -> None:
@@ -141,6 +144,7 @@ def test_each_seed_has_a_row(tmp_path: Path) -> None:
     for one in seeds:
         cells = next(cells for cells in page.rows if cells[1:2] == [str(one.seed)])
         assert cells[2] == f"{one.metrics['ndcg@10']:.4f}"
+    assert "The test: t-test over users and seeds, p adjusted" in " ".join(page.text)
 
 
 def test_slices_lists_counts_protocol_and_settings_are_complete(page: Page, comparison: Comparison) -> None:
@@ -239,6 +243,8 @@ def test_a_single_run(tmp_path: Path) -> None:
     ]
     assert page.data()["title"] == "markov on log-last"
     assert "comes first" not in panel["lede"]
+    for one in comparison.rows[0].evaluation.detectable:
+        assert f"{one.share:.1%} where the answers of the two correlate by {one.correlation:g}" in " ".join(page.text)
     assert [point["kept"] for point in panel["models"][0]["curve"]] == [False, True, False]
 
 

@@ -99,18 +99,17 @@ def _notes(result: Comparison) -> list[str]:
     notes = []
     if others:
         adjusted = f", adjusted for {others} tests (Holm)" if others > 1 else ""
-        how = "t-test over users and seeds" if several else "paired bootstrap over users"
-        notes.append(f"p: {how} of {result.metric} against '{result.baseline}'{adjusted}; second lines: 95% intervals")
+        of = f"of {result.metric} against '{result.baseline}'{adjusted}"
+        notes.append(f"p: {result.method}, {of}; second lines: 95% intervals")
         notes += _detectable(result)
     for row in several:
         values = [one.metrics[result.metric] for one in row.seeds]
         notes.append(
             f"'{row.label}' is the mean of {len(values)} seeds: {result.metric} {min(values):.4f} to {max(values):.4f}"
         )
-    single = [row.label for row in result.rows if not row.seeds and row.training_rows is not None]
-    if others and single:
+    if others and result.one_seed:
         notes.append(
-            f"one seed alone: {', '.join(single)}; intervals and p say nothing of other seeds (onward train --seeds 5)"
+            f"one seed alone: {', '.join(result.one_seed)}; intervals and p say nothing of other seeds (onward train --seeds 5)"
         )
     return notes
 

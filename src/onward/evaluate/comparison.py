@@ -111,6 +111,22 @@ class Comparison(Payload):
                 found.setdefault(row.training_rows.text, []).append(row.label)
         return found
 
+    @property
+    def method(self) -> str:
+        """How the rows were tested against the baseline."""
+        several = {row.label for row in self.rows if row.seeds}
+        others = {row.label for row in self.rows} - {self.baseline}
+        if self.baseline in several or (others and others <= several):
+            return "t-test over users and seeds"
+        if several:
+            return "t-test over users and seeds where a model has several, else paired bootstrap over users"
+        return "paired bootstrap over users"
+
+    @property
+    def one_seed(self) -> list[str]:
+        """Labels of models that have seeds and were trained with one: nothing is known of their other trainings."""
+        return [row.label for row in self.rows if not row.seeds and row.training_rows is not None]
+
     def test(self, label: str, metric: str) -> Difference | None:
         """The test of a row's metric against the baseline; None for the baseline itself."""
         return next((test for test in self.tests if (test.label, test.metric) == (label, metric)), None)

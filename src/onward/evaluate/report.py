@@ -20,7 +20,7 @@ from onward.files import atomic_file
 
 SCRIPTS = ("models.js", "pareto.js", "ranks.js", "report.js")
 """The report's own, in the order in which they need each other."""
-WRITTEN = ("examples", "seeds", "missing", "audit", "protocol", "counts", "commands")
+WRITTEN = ("examples", "seeds", "tested", "detectable", "missing", "audit", "protocol", "counts", "commands")
 """Parts of a panel that are text alone, which no script draws."""
 
 

@@ -97,6 +97,7 @@ def tests(comparison: Comparison) -> list[dict[str, Any]]:
         return round(PLOT_MARGIN + inner * ((value - low) / (high - low) if high > low else 0.5), 1)
 
     index = {row.label: number for number, row in enumerate(comparison.rows)}
+    base = comparison.rows[index[comparison.baseline]].evaluation.metrics[comparison.metric].value
     return [
         {
             "model": index[test.label],
@@ -104,6 +105,7 @@ def tests(comparison: Comparison) -> list[dict[str, Any]]:
             "p": test.p_value,
             "p_holm": test.p_holm,
             "detectable": test.detectable,
+            "detectable_share": test.detectable / base if test.detectable is not None and base else None,
             "verdict": verdict(test),
             "low": place(test.difference.low),
             "at": place(test.difference.value),
@@ -112,6 +114,27 @@ def tests(comparison: Comparison) -> list[dict[str, Any]]:
         }
         for test in chosen
     ]
+
+
+def tested(comparison: Comparison) -> str:
+    """How the tests were made, and for which models they say nothing of other seeds."""
+    said = f"The test: {comparison.method}, p adjusted for the number of models (Holm)."
+    if single := comparison.one_seed:
+        said += f" Trained with one seed alone: {', '.join(single)}; p says nothing of their other trainings."
+    return said
+
+
+def detectable(comparison: Comparison) -> str:
+    """What a comparison of this one model will be able to find, in a sentence; empty where that isn't known."""
+    found = comparison.rows[0].evaluation.detectable
+    shares = [(text.percent(one.share), one.correlation) for one in found if one.share is not None]
+    if len(comparison.rows) > 1 or not shares:
+        return ""
+    said = " and ".join(f"{share} where the answers of the two correlate by {r:g}" for share, r in shares)
+    return (
+        f"A comparison with another model on these requests finds changes of {text.metric_name(found[0].metric)} four "
+        f"times in five from {said}: 0.5 is usual for unlike models, 0.8 for variants of one."
+    )
 
 
 def verdict(test: Difference) -> str:

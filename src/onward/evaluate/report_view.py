@@ -113,6 +113,8 @@ def _panel(
             for one in row.seeds
         ],
         "tests": parts.tests(comparison),
+        "tested": parts.tested(comparison),
+        "detectable": parts.detectable(comparison),
         "costs": _costs(comparison, material, main),
         "calibration": parts.calibration(comparison),
         "curves": main if any(curves.values()) else None,

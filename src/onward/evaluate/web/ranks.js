@@ -2,57 +2,28 @@
 // Where the targets stand: bars by band of ranks, or lines of the share within the first k.
 const RankCharts = (() => {
   const { axis, css, mount, narrow, options } = Charts;
-  const { choice, colour, dash, legend } = Models;
+  const { bar, choice, groups, legend, line } = Models;
   const percent = (share) => `${(100 * share).toFixed(1)}%`;
 
   function bands(box, panel, hidden) {
-    const flat = narrow();
     const shown = panel.models.length - hidden.size;
-    box.style.height = flat ? `${panel.ranks.bands.length * (shown * 11 + 14) + 40}px` : "";
-    const values = axis("", { beginAtZero: true }, { callback: (share) => `${Math.round(100 * share)}%` });
-    const labels = axis(flat ? "" : "Rank", { grid: { display: false } }, { color: css("--ink"), autoSkip: false });
-    return {
-      type: "bar",
-      data: {
-        labels: panel.ranks.bands.map((band) => band.label),
-        datasets: panel.models.map((model, number) => ({
-          label: model.label,
-          data: panel.ranks.bands.map((band) => band.shares[number]),
-          hidden: hidden.has(number),
-          backgroundColor: colour(model),
-          borderRadius: 2,
-          maxBarThickness: 26,
-          categoryPercentage: 0.82,
-          barPercentage: 0.92,
-        })),
-      },
-      options: options({
-        indexAxis: flat ? "y" : "x",
-        scales: flat ? { x: values, y: labels } : { x: labels, y: values },
-        tooltip: { callbacks: { label: (at) => `${at.dataset.label}: ${percent(at.raw)}` } },
-      }),
-    };
+    box.style.height = narrow() ? `${panel.ranks.bands.length * (shown * 11 + 14) + 40}px` : "";
+    return groups(
+      axis(narrow() ? "" : "Rank", { grid: { display: false } }, { color: css("--ink"), autoSkip: false }),
+      axis("", { beginAtZero: true }, { callback: (share) => `${Math.round(100 * share)}%` }),
+      panel.ranks.bands.map((band) => band.label),
+      panel.models.map((model, number) => bar(model, number, hidden, panel.ranks.bands.map((band) => band.shares[number]))),
+      { callbacks: { label: (at) => `${at.dataset.label}: ${percent(at.raw)}` } },
+    );
   }
 
   function within(box, panel, hidden) {
     box.style.height = "";
     const last = panel.ranks.ks[panel.ranks.ks.length - 1];
+    const points = (number) => panel.ranks.ks.map((k, place) => ({ x: k, y: panel.ranks.within[number][place] }));
     return {
       type: "line",
-      data: {
-        datasets: panel.models.map((model, number) => ({
-          label: model.label,
-          data: panel.ranks.ks.map((k, place) => ({ x: k, y: panel.ranks.within[number][place] })),
-          hidden: hidden.has(number),
-          borderColor: colour(model),
-          backgroundColor: colour(model),
-          borderWidth: 2,
-          borderDash: dash(number),
-          pointRadius: 0,
-          pointHoverRadius: 4,
-          clip: 4, // a line at the edge is drawn whole
-        })),
-      },
+      data: { datasets: panel.models.map((model, number) => line(model, number, hidden, points(number), { pointRadius: 0, pointHoverRadius: 4 })) },
       options: options({
         interaction: { mode: "index", axis: "x", intersect: false },
         scales: {

@@ -2,7 +2,7 @@
 (() => {
   const data = JSON.parse(document.getElementById("report-data").textContent);
   const { all, axis, css, decimals, mount, narrow, options, whiskers } = Charts;
-  const { choice, colour, dash, interval, legend } = Models;
+  const { bar, choice, colour, dash, groups, interval, legend, line } = Models;
 
   function bars(root, panel) {
     const select = root.querySelector("[data-metric]");
@@ -48,22 +48,16 @@
     const draw = mount(figure.querySelector(".canvas"), () => {
       const last = Math.max(...panel.models.flatMap((model) => points(model).map((point) => point[unit])), 1e-9);
       const datasets = panel.models.map((model, number) => {
-        const single = model.fitted && points(model).length === 1;
-        const line = points(model).map((point) => ({ x: point[unit], y: point.value, kept: point.kept }));
-        return {
-          label: model.label,
-          data: single ? [{ x: 0, y: line[0].y }, { x: last, y: line[0].y }] : line,
-          hidden: hidden.has(number),
-          borderColor: colour(model),
-          backgroundColor: colour(model),
-          borderWidth: 2,
-          borderDash: single ? [6, 5] : dash(number),
-          pointRadius: single ? 0 : line.map((point) => (point.kept ? 6 : 2)),
-          pointBackgroundColor: single ? colour(model) : line.map((point) => (point.kept ? css("--card") : colour(model))),
-          pointBorderWidth: single ? 0 : line.map((point) => (point.kept ? 2.5 : 0)),
-          tension: 0.2,
-          clip: 10, // a ring at the edge is drawn whole
+        const found = points(model).map((point) => ({ x: point[unit], y: point.value, kept: point.kept }));
+        const looks = {
+          pointRadius: found.map((point) => (point.kept ? 6 : 2)),
+          pointBackgroundColor: found.map((point) => (point.kept ? css("--card") : colour(model))),
+          pointBorderWidth: found.map((point) => (point.kept ? 2.5 : 0)),
         };
+        const single = model.fitted && found.length === 1;
+        return single
+          ? line(model, number, hidden, [{ x: 0, y: found[0].y }, { x: last, y: found[0].y }], { borderDash: [6, 5], pointRadius: 0 })
+          : line(model, number, hidden, found, { ...looks, tension: 0.2 });
       });
       return {
         type: "line",
@@ -100,17 +94,8 @@
       type: "line",
       data: {
         datasets: [
-          ...panel.models.map((model, number) => ({
-            label: model.label,
-            data: panel.calibration[number].map((point) => ({ x: point.predicted, y: point.observed, pairs: point.pairs })),
-            hidden: hidden.has(number),
-            borderColor: colour(model),
-            backgroundColor: colour(model),
-            borderWidth: 2,
-            borderDash: dash(number),
-            pointRadius: 4,
-            clip: 10,
-          })),
+          ...panel.models.map((model, number) =>
+            line(model, number, hidden, panel.calibration[number].map((point) => ({ x: point.predicted, y: point.observed, pairs: point.pairs })), { pointRadius: 4 })),
           { data: [{ x: low, y: low }, { x: high, y: high }], borderColor: css("--soft"), borderWidth: 1.5, borderDash: [6, 5], pointRadius: 0, pointHitRadius: 0 },
         ],
       },
@@ -137,35 +122,20 @@
       const slice = panel.slices[Number(box.dataset.slice)];
       const hidden = new Set();
       const draw = mount(box, () => {
-        const flat = narrow();
         const shown = panel.models.length - hidden.size;
-        box.style.height = flat ? `${slice.buckets.length * (shown * 13 + 22) + 40}px` : "";
+        box.style.height = narrow() ? `${slice.buckets.length * (shown * 13 + 22) + 40}px` : "";
         const highest = Math.max(...slice.buckets.flatMap((bucket) => bucket.estimates.map((e, number) => (e && !hidden.has(number) ? e.high : 0))));
-        const values = axis("", { beginAtZero: true, suggestedMax: highest * 1.03 });
-        const labels = axis("", { grid: { display: false } }, { color: css("--ink"), autoSkip: false });
-        return {
-          type: "bar",
-          plugins: [whiskers],
-          data: {
-            labels: slice.buckets.map((bucket) => [bucket.label, `${bucket.requests.toLocaleString("en")} req.`]),
-            datasets: panel.models.map((model, number) => ({
-              label: model.label,
-              data: slice.buckets.map((bucket) => bucket.estimates[number] && bucket.estimates[number].value),
-              intervals: slice.buckets.map((bucket) => bucket.estimates[number] && [bucket.estimates[number].low, bucket.estimates[number].high]),
-              hidden: hidden.has(number),
-              backgroundColor: colour(model),
-              borderRadius: 2,
-              maxBarThickness: 26,
-              categoryPercentage: 0.82,
-              barPercentage: 0.92,
-            })),
-          },
-          options: options({
-            indexAxis: flat ? "y" : "x",
-            scales: flat ? { x: values, y: labels } : { x: labels, y: values },
-            tooltip: { callbacks: { label: (at) => `${at.dataset.label}: ${interval(slice.buckets[at.dataIndex].estimates[at.datasetIndex])}` } },
-          }),
-        };
+        const estimates = (number) => slice.buckets.map((bucket) => bucket.estimates[number]);
+        const datasets = panel.models.map((model, number) =>
+          bar(model, number, hidden, estimates(number).map((e) => e && e.value), { intervals: estimates(number).map((e) => e && [e.low, e.high]) }));
+        const made = groups(
+          axis("", { grid: { display: false } }, { color: css("--ink"), autoSkip: false }),
+          axis("", { beginAtZero: true, suggestedMax: highest * 1.03 }),
+          slice.buckets.map((bucket) => [bucket.label, `${bucket.requests.toLocaleString("en")} req.`]),
+          datasets,
+          { callbacks: { label: (at) => `${at.dataset.label}: ${interval(slice.buckets[at.dataIndex].estimates[at.datasetIndex])}` } },
+        );
+        return { ...made, plugins: [whiskers] };
       });
       legend(root, slice.key, hidden, draw);
     });
