@@ -202,7 +202,7 @@ def test_calibration_is_drawn_for_models_of_interest_beside_the_line_of_agreemen
     first, second, _ = watched.page.evaluate(SERIES)
     (drawn,) = watched.painted('[data-chart="calibration"]')
     assert {first, second} <= drawn
-    page.locator('[data-legend="calibration"] button').first.click()
+    page.locator('[data-legend="calibration-interest"] button').first.click()
     (drawn,) = watched.painted('[data-chart="calibration"]')
     assert first not in drawn
     assert second in drawn
@@ -252,6 +252,7 @@ def test_print_opens_the_tables_and_hides_the_controls(open_page, report):
     assert page.locator("details:not([open])").count() == 0
     assert not page.locator("[data-copy]").first.is_visible()
     assert page.locator("table.protocol").first.is_visible()
+    assert page.locator(".on-screen:visible").count() == 0, "the losses of every step would fill pages"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

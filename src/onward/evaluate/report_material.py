@@ -13,6 +13,7 @@ from onward.bundle import load_bundle
 from onward.data.sequences import Ints
 from onward.errors import ConfigError, OnwardError
 from onward.evaluate.compare import Comparison
+from onward.evaluate.report_confidence import confidence
 from onward.evaluate.report_costs import LISTS, Cost, measured, recorded
 from onward.evaluate.report_examples import LISTED, choose, show
 from onward.evaluate.report_requests import find_requests
@@ -31,12 +32,14 @@ class Material:
 
     Attributes:
         costs: of each row, in the comparison's order.
+        confidence: of each row, the points of its calibration curve (`report_confidence`); empty where there are none.
         slices: as `report_parts.slices` gives them.
         examples: headings with their requests (`report_examples.show`).
         missing: why slices, times and examples aren't there; empty when they are.
     """
 
     costs: list[Cost]
+    confidence: list[list[dict[str, Any]]] = field(default_factory=list)
     slices: list[dict[str, Any]] = field(default_factory=list)
     examples: list[dict[str, Any]] = field(default_factory=list)
     missing: str = ""
@@ -56,7 +59,7 @@ def gather(
     Args:
         dataset: where it is; by default where it was at the training.
         examples: requests to show for each heading.
-        seed: of the requests that are timed.
+        seed: of the requests that are timed, and of those that are calibrated.
 
     Raises:
         ConfigError: a negative number of examples.
@@ -74,13 +77,16 @@ def gather(
     lists: list[dict[int, Ints]] = [{} for _ in shown]
     timed = np.random.default_rng(seed).permutation(len(asked.part))[:LISTS]
     some = asked.part.select(np.sort(timed))
+    sure: list[list[dict[str, Any]]] = []
     for number, row in enumerate(rows):
         on_step(number, len(rows))
         bundle = load_bundle(row.run)
         data, seen = histories_for(bundle.model, asked.dataset), comparison.protocol["seen"]
         costs[number] = measured(bundle.model, some.requests(data), seen, row.training)
+        sure.append(confidence(bundle.model, data, asked.part, seen, seed))
         for place in [place for place, choice in enumerate(shown) if number in choice.models]:
             request = asked.part.select(np.array([shown[place].row])).requests(data)
             lists[place][number] = bundle.model.recommend(request, LISTED, seen=seen).items[0]
     on_step(len(rows), len(rows))
-    return Material(costs, slices(comparison, groupings(asked)), show(comparison, shown, asked, lists))
+    curves = sure if any(sure) else []
+    return Material(costs, curves, slices(comparison, groupings(asked)), show(comparison, shown, asked, lists))

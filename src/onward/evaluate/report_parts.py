@@ -187,13 +187,39 @@ def _thinned(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [point for place, point in enumerate(points) if (last - place) % every == 0 or point["kept"]]
 
 
-def calibration(comparison: Comparison) -> list[list[dict[str, Any]]]:
-    """For each model the points of its calibration curve; none of a model that predicts no interest.
+CALIBRATIONS = {
+    "interest": (
+        "Observed interest where so much was predicted",
+        "Predictions in ten groups of equal size, from the lowest to the highest; a group is a point at its mean "
+        "prediction and at the mean of what was observed. On the dashed line the two agree; below it too much was "
+        "promised.",
+        "Pairs",
+    ),
+    "lists": (
+        "How often lists of ten were right where the model was so sure",
+        "The probabilities that a model gives to the ten items of a list, added up, say how sure it is that the list "
+        "holds what comes next. Requests in ten groups of equal size by that, up to 2,000 of them; a point stands at "
+        "a group's mean, and at the share of its lists that were right. Below the dashed line a model is too sure. "
+        "Models whose scores are no probabilities are left out.",
+        "Requests",
+    ),
+}
+"""By kind: caption, hint, and what a point's numbers are of."""
 
-    Empty when none does.
+
+def calibration(comparison: Comparison, confidence: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """The calibration curves that there are, each with every model's points; none of a model that has none.
+
+    Args:
+        confidence: the points of each model's lists (`report_confidence`).
     """
-    found = [[one.model_dump() for one in row.evaluation.calibration] for row in comparison.rows]
-    return found if any(found) else []
+    interest = [[one.model_dump() for one in row.evaluation.calibration] for row in comparison.rows]
+    return [
+        {"key": key, "title": CALIBRATIONS[key][0], "hint": CALIBRATIONS[key][1], "unit": CALIBRATIONS[key][2]}
+        | {"points": points}
+        for key, points in (("interest", interest), ("lists", confidence))
+        if any(points)
+    ]
 
 
 SLICES = {

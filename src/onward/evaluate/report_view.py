@@ -116,7 +116,7 @@ def _panel(
         "tested": parts.tested(comparison),
         "detectable": parts.detectable(comparison),
         "costs": _costs(comparison, material, main),
-        "calibration": parts.calibration(comparison),
+        "calibration": parts.calibration(comparison, material.confidence),
         "curves": main if any(curves.values()) else None,
         "losses": any(losses.values()),
         "ranks": rank_histogram([row.evaluation.table for row in rows], comparison.protocol["candidate_items"]),

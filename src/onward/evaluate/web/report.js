@@ -85,36 +85,37 @@
   }
 
   function calibration(root, panel) {
-    const box = root.querySelector('[data-chart="calibration"]');
-    if (!box) return;
-    const hidden = new Set();
-    const every = panel.calibration.flat().flatMap((point) => [point.predicted, point.observed]);
-    const [low, high] = [Math.floor(Math.min(...every) * 10) / 10, Math.ceil(Math.max(...every) * 10) / 10];
-    const draw = mount(box, () => ({
-      type: "line",
-      data: {
-        datasets: [
-          ...panel.models.map((model, number) =>
-            line(model, number, hidden, panel.calibration[number].map((point) => ({ x: point.predicted, y: point.observed, pairs: point.pairs })), { pointRadius: 4 })),
-          { data: [{ x: low, y: low }, { x: high, y: high }], borderColor: css("--soft"), borderWidth: 1.5, borderDash: [6, 5], pointRadius: 0, pointHitRadius: 0 },
-        ],
-      },
-      options: options({
-        interaction: { mode: "nearest", intersect: false },
-        scales: {
-          x: axis("Predicted", { type: "linear", min: low, max: high }),
-          y: axis("Observed", { min: low, max: high }),
+    root.querySelectorAll('[data-chart="calibration"]').forEach((box) => {
+      const curve = panel.calibration[Number(box.dataset.calibration)];
+      const hidden = new Set();
+      const every = curve.points.flat().flatMap((point) => [point.predicted, point.observed]);
+      const [low, high] = [Math.floor(Math.min(...every) * 10) / 10, Math.ceil(Math.max(...every) * 10) / 10];
+      const points = (number) => curve.points[number].map((point) => ({ x: point.predicted, y: point.observed, pairs: point.pairs }));
+      const draw = mount(box, () => ({
+        type: "line",
+        data: {
+          datasets: [
+            ...panel.models.map((model, number) => line(model, number, hidden, points(number), { pointRadius: 4 })),
+            { data: [{ x: low, y: low }, { x: high, y: high }], borderColor: css("--soft"), borderWidth: 1.5, borderDash: [6, 5], pointRadius: 0, pointHitRadius: 0 },
+          ],
         },
-        tooltip: {
-          filter: (at) => at.datasetIndex < panel.models.length,
-          callbacks: {
-            title: () => "",
-            label: (at) => `${at.dataset.label}: predicted ${decimals(at.parsed.x)}, observed ${decimals(at.parsed.y)} (${at.raw.pairs.toLocaleString("en")} pairs)`,
+        options: options({
+          interaction: { mode: "nearest", intersect: false },
+          scales: {
+            x: axis("Predicted", { type: "linear", min: low, max: high }),
+            y: axis("Observed", { min: low, max: high }),
           },
-        },
-      }),
-    }));
-    legend(root, "calibration", hidden, draw);
+          tooltip: {
+            filter: (at) => at.datasetIndex < panel.models.length,
+            callbacks: {
+              title: () => "",
+              label: (at) => `${at.dataset.label}: predicted ${decimals(at.parsed.x)}, observed ${decimals(at.parsed.y)} (${at.raw.pairs.toLocaleString("en")} ${curve.unit.toLowerCase()})`,
+            },
+          },
+        }),
+      }));
+      legend(root, `calibration-${curve.key}`, hidden, draw);
+    });
   }
 
   function slices(root, panel) {
