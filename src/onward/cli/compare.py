@@ -109,7 +109,8 @@ def _notes(result: Comparison) -> list[str]:
         )
     if others and result.one_seed:
         notes.append(
-            f"one seed alone: {', '.join(result.one_seed)}; intervals and p say nothing of other seeds (onward train --seeds 5)"
+            f"one seed alone: {', '.join(result.one_seed)}; intervals and p say nothing of other seeds "
+            "(onward train --seeds 5)"
         )
     return notes
 
