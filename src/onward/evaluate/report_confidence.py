@@ -11,7 +11,7 @@ Shapes: R requests, V items.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ PROBABILITIES = ("cross_entropy", "sampled_softmax")
 """Losses after which the softmax of the scores estimates how likely each item is next."""
 
 
-def states_probabilities(model: Recommender) -> bool:
+def states_probabilities(model: Recommender) -> TypeGuard[SequenceModel]:
     """Whether the softmax of a model's scores is what it holds to be likely."""
     return isinstance(model, SequenceModel) and model.config.ranks and model.config.loss in PROBABILITIES
 
