@@ -22,12 +22,12 @@ content-kNN on the same requests of all seeds, with its 95% interval over users.
 
 `tower` is SASRec with the features of the items; cold items take over what the ids of trained items of their looks have
 learned, and score by their likeness to those of the history too (`train.unseen_likeness`); `tower-alone` is without
-both; `shuffled` is the tower with each item's features swapped for
-another's; `sasrec` knows ids alone. A tower's scores of cold items are raised or lowered by one number, fitted on the
-validation part so that it costs the trained items the share of NDCG@10 that stands beside it (`train.unseen_cost`).
-Settings of content-kNN (columns, encoder, recency) were chosen for each seed, and of likeness (how much it counts,
-recency) by the first seed, without the test: by the same question asked of the training and validation parts, where
-further items left training.
+both; `shuffled` is the tower with each item's features swapped for another's; `sasrec` knows ids alone. A tower's
+scores of cold items are raised or lowered by one number, fitted on the validation part so that it costs the trained
+items the share of NDCG@10 that stands beside it (`train.unseen_cost`). Settings of content-kNN (columns, encoder,
+recency) were chosen for each seed, and of likeness (how much it counts, recency) by the first seed, without the test:
+by the same question asked of the training and validation parts, where further items left training. Those of likeness
+on amazon-beauty are the package's defaults.
 """
 TOWERS = ("tower", "tower-alone", "shuffled")
 TABLE = (
