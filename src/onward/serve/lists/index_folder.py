@@ -118,8 +118,12 @@ def main() -> None:
     bundle, folder, made_from, threads = sys.argv[1:]
     threading.Thread(target=_follow_parent, daemon=True).start()
     torch.set_num_threads(int(threads))
-    made = json.loads(made_from)
-    _write(Path(folder), made, build_index(Scorer(load_bundle(Path(bundle)), onnx=False), made["recall"]))
+    _build(Path(folder), Path(bundle), json.loads(made_from))
+
+
+def _build(folder: Path, bundle: Path, made_from: dict[str, Any]) -> None:
+    """Build an index into a folder."""
+    _write(folder, made_from, build_index(Scorer(load_bundle(bundle), onnx=False), made_from["recall"]))
 
 
 def _follow_parent() -> None:
