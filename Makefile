@@ -30,7 +30,8 @@ help:
 	@echo ""
 	@echo "PYTHON=python3.12   another interpreter (now: $(PYTHON))"
 	@echo "TORCH='torch==X.Y'  another PyTorch, before .venv exists (now: $(TORCH))"
-	@echo "PYTEST='-k split'   options for pytest           DEMO='--quick'   options for the demo"
+	@echo "PYTEST='-k split'   options for pytest ('-n 0': one test after the other, for --pdb)"
+	@echo "DEMO='--quick'      options for the demo"
 	@echo "LIVE=folder         where make live works        SERVE='--port 9000'  options of its server"
 	@echo "BENCH='--data FILE' options for bench-peers (bench/README.md)"
 
@@ -89,11 +90,14 @@ $(LIVE)/imported: | $(LIVE)/dataset
 LIVE_sasrec := --set model.max_length=50 --set train.epochs=12 --set train.validate_every=4 \
   --set train.batch_tokens=1024 --set train.learning_rate=2e-3
 
+# Two files of tests at a time: a file stays with one process, whose servers and trained models its tests share.
+PARALLEL := -n 2 --dist loadfile
+
 test: data
-	$(BIN)/python -m pytest -m "not full" $(PYTEST)
+	$(BIN)/python -m pytest $(PARALLEL) -m "not full" $(PYTEST)
 
 test-all: data
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest $(PARALLEL) $(PYTEST)
 
 check: $(STAMP)
 	$(BIN)/ruff check .
