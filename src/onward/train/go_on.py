@@ -20,8 +20,9 @@ from onward.models.registry import model_class
 from onward.models.sequence import SequenceModel
 from onward.runs import differences
 from onward.train.fine_tune import tuned, with_replay
+from onward.train.make import training_events
 from onward.train.optim import make_optimiser
-from onward.train.run import Trained, close_metrics, run_loop, training_events
+from onward.train.run import Trained, close_metrics, run_loop
 from onward.train.unseen import fit_unseen
 from onward.train.warm import warm_start
 

@@ -78,21 +78,7 @@ def train_model(
     last, best = folder / LAST, folder / BEST
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        windows = model.traits.resolve_windows(config.windows, model.name)
-        batches = TrainingBatches(
-            training,
-            model.config.max_length,
-            config.batch_tokens,
-            seed,
-            windows,
-            request_time,
-            model.traits.cloze,
-            make_augmentation(model, training, config),
-            model.config.contrastive > 0,
-            model.opens,
-        )
-        if not batches.n_targets:
-            raise ConfigError("no user has two training events, so there is nothing to learn an order from")
+        batches = make_batches(model, training, config, seed, request_time)
         optimiser = make_optimiser(model, config)
         optimiser.start_from(sums or {}, dict(model.named_parameters()))
         progress = load_checkpoint(last, model, optimiser) if resume and last.is_file() else Progress()
@@ -106,6 +92,27 @@ def train_model(
     load_checkpoint(best, model)
     model.eval()
     return progress
+
+
+def make_batches(
+    model: SequenceModel, training: Histories, config: TrainConfig, seed: int, request_time: RequestTime
+) -> TrainingBatches:
+    """The batches of a training. Raises ConfigError where there is nothing to learn from."""
+    batches = TrainingBatches(
+        training,
+        model.config.max_length,
+        config.batch_tokens,
+        seed,
+        model.traits.resolve_windows(config.windows, model.name),
+        request_time,
+        model.traits.cloze,
+        make_augmentation(model, training, config),
+        model.config.contrastive > 0,
+        model.opens,
+    )
+    if not batches.n_targets:
+        raise ConfigError("no user has two training events, so there is nothing to learn an order from")
+    return batches
 
 
 class _Loop:

@@ -8,39 +8,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from onward.bundle import add_metrics, bundle_folder, measurements, read_manifest, write_bundle
 from onward.config import RunConfig, apply_settings, dump_toml, read_toml
 from onward.data.dataset import Dataset, open_dataset
 from onward.data.sequences import Histories
-from onward.data.split import Split, split
-from onward.data.targets import with_action_weights
-from onward.device import compute_device, reproducible
+from onward.data.split import Split
+from onward.device import reproducible
 from onward.errors import ConfigError, FormatError
 from onward.evaluate.validate import validation_metrics
 from onward.files import atomic_file, atomic_folder, check_target
-from onward.models.base import build, make_items
 from onward.models.features.attach import links_by_id
-from onward.models.registry import DEFAULT_MODEL, model_class
 from onward.models.sequence import SequenceModel
-from onward.preferences import apply_threads, preferences
 from onward.runs import differences
 from onward.tracking.names import check_trackers
 from onward.tracking.trackers import Trackers
-from onward.train.augmentation import check_augmentation
 from onward.train.checkpoint import adagrad_sums
 from onward.train.display import Display
-from onward.train.features import fit_features
 from onward.train.log import RunLog
 from onward.train.loop import BEST, train_model
+from onward.train.make import make_model, place, resolve
 from onward.train.session import peak_memory
 from onward.train.unseen import fit_unseen
 from onward.train.watch import Ended, Watch
-
-GPU_CHUNK_ROWS = 8192
-"""Rows of logits over the catalog that keep a GPU busy."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +94,7 @@ def train(
         check_target(folder, overwrite)
     if given or not resume:
         values = apply_settings(_start(config, like, model), settings)
-        resolved = _resolve(data, values, model, protocol, refit, seed)
+        resolved = resolve(data, values, model, protocol, refit, seed)
     if resume:
         resolved = _resumed(folder, data, resolved if given else None)
     check_trackers(resolved.track)
@@ -151,33 +142,6 @@ def settings_again(folder: Path) -> dict[str, Any]:
     return apply_settings(values, chosen)
 
 
-def _resolve(
-    data: Dataset, values: dict[str, Any], model: str, protocol: str | None, refit: bool | None, seed: int | None
-) -> RunConfig:
-    """Arguments over settings over defaults, complete: cuts in time and all of the model's settings filled in."""
-    chosen: dict[str, Any] = {
-        "split.protocol": protocol,
-        "split.refit": refit,
-        "seed": seed,
-        "model.name": model or None,
-    }
-    for key, value in chosen.items():
-        if value is not None:
-            group, _, name = key.rpartition(".")
-            (values.setdefault(group, {}) if group else values)[name] = value
-    values["dataset"], values["dataset_path"] = data.manifest.hash, str(data.path)
-    run = RunConfig.parse(values)
-    cls = model_class(str(run.model.get("name", DEFAULT_MODEL)))
-    parsed = cls.Config.parse({key: value for key, value in run.model.items() if key != "name"}, "model")
-    own = parsed.resolved(data.manifest.items, preferences().softmax == "bfloat16")
-    divided = split(data.histories, run.split, data.manifest.actions)
-    changed = {"model": {"name": cls.name, **own.model_dump(mode="json")}, "split": divided.config}
-    if cls.traits.trainable:
-        windows = cls.traits.resolve_windows(run.train.windows, cls.name)
-        changed["train"] = run.train.model_copy(update={"windows": windows})
-    return run.model_copy(update=changed)
-
-
 def _resumed(folder: Path, data: Dataset, asked: RunConfig | None) -> RunConfig:
     """The run's own configuration, after checking that what is asked for now doesn't contradict it."""
     run = RunConfig.parse(read_toml(folder / "config.toml"), str(folder / "config.toml"))
@@ -204,25 +168,11 @@ def _run(
     watch: Watch | None,
     trackers: Trackers,
 ) -> Trained:
-    divided = split(data.histories, config.split, data.manifest.actions)
-    histories, said = data.histories, list[str]()
-    training = training_events(histories, divided, data, config)
-    settings = {key: value for key, value in config.model.items() if key != "name"}
-    with torch.random.fork_rng():
-        torch.manual_seed(config.seed)  # initial weights
-        catalog, kinds = data.catalog, data.manifest.item_features
-        items = make_items(training, catalog.tie_rank, catalog.frame, kinds)
-        model = build(model_class(str(config.model["name"])), settings, items)
-        if isinstance(model, SequenceModel):
-            columns, said, histories = fit_features(data, training, model.config, divided.config.request_time)
-            model.use_features(columns, data.catalog.frame)
-            training = training_events(histories, divided, data, config)
+    made = make_model(data, config)
+    model, histories, training, divided, said = made.model, made.histories, made.training, made.divided, made.said
     facts: dict[str, Any] = {"best_epoch": None}
     sums: dict[str, Tensor] = {}
-    if isinstance(model, SequenceModel):
-        model.start_training(training, config.seed)
-        check_augmentation(model, training, config.train)
-    else:
+    if not isinstance(model, SequenceModel):
         started = time.perf_counter()
         model.fit(training, config.seed)
         facts["seconds"] = time.perf_counter() - started
@@ -263,11 +213,6 @@ def _run(
     return Trained(folder, config, facts["seconds"], facts["parameters"], facts["best_epoch"], metrics, said)
 
 
-def training_events(histories: Histories, divided: Split, data: Dataset, config: RunConfig) -> Histories:
-    """The training events, and what they weigh."""
-    return with_action_weights(divided.training(histories), data.manifest.actions, config.train.action_weights)
-
-
 def run_loop(
     folder: Path,
     histories: Histories,
@@ -291,11 +236,7 @@ def run_loop(
     Returns:
         Facts of the training, metrics of the validation that chose the weights, and what Adagrad could go on from.
     """
-    device = compute_device()
-    model.to(device)
-    machine = preferences()
-    apply_threads(machine)
-    model.chunk_rows = machine.chunk_rows if device.type == "cpu" else GPU_CHUNK_ROWS
+    device = place(model)
     has_validation = len(divided.valid) > 0
     with Display(f"training {model.name}", shown) as display, reproducible(device):
         progress = train_model(
