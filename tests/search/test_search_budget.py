@@ -11,7 +11,7 @@ from search_helpers import FakeClock
 
 from onward.errors import ConfigError
 from onward.search.budget import Budget, parse_duration, say_duration
-from onward.search.trial_watch import PATIENCE, OutOfTime, Paced, PaceWatch, TrialWatch
+from onward.search.trial_watch import PATIENCE, OutOfTime, TrialWatch
 
 
 @pytest.mark.parametrize(
@@ -62,21 +62,6 @@ class Run:
             if self.step % 100 == 0:
                 self.watch.validated(self.step / 100, value(self.step / 100))
         return self.step / 100
-
-
-def test_the_pace_is_known_after_two_seconds() -> None:
-    clock = FakeClock()
-    watch = PaceWatch(clock)
-
-    def train() -> None:
-        for step in range(1, 1000):
-            clock.now += 0.1 if step > 10 else 5.0
-            watch.stepped(step, 100)
-
-    with pytest.raises(Paced) as news:
-        train()
-    assert news.value.epoch_seconds == pytest.approx(10)
-    assert clock.now == pytest.approx(1000 + 50 + 2, abs=0.2)  # ten steps of warming up, then two seconds
 
 
 def test_the_decay_is_the_last_quarter_of_the_time_and_ends_with_an_epoch() -> None:

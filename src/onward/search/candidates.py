@@ -15,8 +15,9 @@ from onward.models.base import ModelConfig, Recommender
 from onward.models.registry import model_class
 from onward.models.sequence import SequenceConfig
 from onward.search.facts import Facts
-from onward.space import Choice, Space, Value, spaces
+from onward.space import Choice, Range, Space, Value, spaces
 
+RATE = "train.learning_rate"
 LENGTHS = (20, 50, 100, 200)
 """Windows to choose from: the shortest that holds 95% of the histories."""
 LONG, SHORT = 50, 20
@@ -58,6 +59,14 @@ class Candidate:
     def trained(self) -> bool:
         """Whether it is trained epoch by epoch, and not fitted in one call."""
         return self.cls.traits.trainable
+
+    def beginning_at(self, rate: float | None) -> Candidate:
+        """The same with another step size to begin with, as near to that as its space is; None leaves what it is."""
+        space = self.space.get(RATE)
+        if rate is None or not isinstance(space, Range):
+            return self
+        inside = float(f"{min(space.high, max(space.low, rate)):.2g}")
+        return replace(self, starts=tuple({**start, RATE: inside} for start in self.starts))
 
     def without(self, given: Set[str]) -> Candidate:
         """The same without settings that were given, `model.width` style: they are not searched."""

@@ -31,13 +31,16 @@ from onward.search.finish import (
     write_result,
 )
 from onward.search.results import SearchResult
-from onward.search.search import Search, probe
+from onward.search.search import Search
 from onward.search.settings import SearchConfig, check_unchanged, read_settings, write_settings
 from onward.search.study import Family, StudyFile
 from onward.search.trial import Objective, TrainObjective, settings_of
 from onward.tracking.names import check_trackers
+from onward.train.range_test import RangeTest
 
 BASELINE = "popularity"
+RANGE_TEST_SHARE = 0.02
+"""Of the time, for the learning rate range test of a model, at most."""
 
 
 def auto(
@@ -207,7 +210,7 @@ class Session:
         attrs = baseline.file.user_attrs
         if "models" in attrs:
             found = self._candidates([name for name in attrs["models"] if name != BASELINE])
-            return [baseline, *(study.family(one) for one in found)]
+            return [baseline, *(study.family(one.beginning_at(attrs["rates"].get(one.model))) for one in found)]
         memory = memory_total()
         if self.config.models:
             chosen = self._candidates([name for name in self.config.models if name != BASELINE])
@@ -216,19 +219,26 @@ class Session:
             chosen = [one.without(self.config.kept) for one in [*static, *trained_candidates(self.facts, memory)]]
             chosen = [one for one in chosen if one.model != BASELINE]
         trained = [one for one in chosen if one.trained]
-        pace = None
+        tests = dict[str, RangeTest]()
         if trained:
-            first = trained[0]
-            settings = {**first.fixed, **first.starts[0]}
-            pace = probe(self.objective, first.model, settings, self.trials / "probe", self.clock)
-            most = self._affordable(search, pace)
+            tests[trained[0].model] = self._range_test(trained[0], search)
+            most = self._affordable(search, tests[trained[0].model].epoch_seconds)
             trained = trained if self.config.models else trained[:most]
+            tests |= {one.model: self._range_test(one, search) for one in trained[1:]}
         chosen = [one for one in chosen if not one.trained or one in trained]
-        families = [baseline, *(study.family(one) for one in chosen)]
-        if pace is not None:
-            study.family(trained[0]).file.set_user_attr("epoch_seconds", pace)
+        rates = {model: test.suggestion for model, test in tests.items()}
+        families = [baseline, *(study.family(one.beginning_at(rates.get(one.model))) for one in chosen)]
+        for family in families:
+            if family.model in tests:
+                family.file.set_user_attr("epoch_seconds", tests[family.model].epoch_seconds)
+        baseline.file.set_user_attr("rates", rates)
         baseline.file.set_user_attr("models", [family.model for family in families])
         return families
+
+    def _range_test(self, one: Candidate, search: Search) -> RangeTest:
+        """Where a model's step size is to begin, and what an epoch of it takes."""
+        settings = {**one.fixed, **one.starts[0]}
+        return self.objective.range_test(one.model, settings, RANGE_TEST_SHARE * search.budget.total)
 
     def _affordable(self, search: Search, pace: float) -> int:
         """How many models can be trained. Raises ConfigError where not even one can, naming the least budget."""

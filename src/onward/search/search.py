@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,11 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from onward.errors import OnwardError
-from onward.search.budget import EPOCHS_LEAST, Budget, Clock
+from onward.search.budget import EPOCHS_LEAST, Budget
 from onward.search.rounds import FIRST_ROUND, next_family
 from onward.search.study import GOES_ON, Asked, Family
 from onward.search.trial import Objective
-from onward.search.trial_watch import OutOfTime, Paced, PaceWatch, Pruned, TrialWatch
-from onward.space import Value
+from onward.search.trial_watch import OutOfTime, Pruned, TrialWatch
 
 
 class Observer:
@@ -177,17 +176,3 @@ class Search:
         for run in self.folder.iterdir() if self.folder.is_dir() else ():
             if run.name not in kept:
                 shutil.rmtree(run, ignore_errors=True)
-
-
-def probe(objective: Objective, model: str, settings: Mapping[str, Value], folder: Path, clock: Clock) -> float:
-    """Seconds that an epoch takes, by the first steps of a training that is not gone on with.
-
-    Raises what a training raises.
-    """
-    try:
-        objective(model, settings, folder, PaceWatch(clock))
-    except Paced as news:
-        return news.epoch_seconds
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    raise AssertionError("it ends with the first validation at the latest")

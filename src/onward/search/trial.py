@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from onward.config import SplitConfig
+from onward.config import SplitConfig, apply_settings
 from onward.data.dataset import Dataset
 from onward.models.registry import model_class
 from onward.space import Value
 from onward.train.branch import branch
 from onward.train.loop import BEST, Stopped
+from onward.train.make import resolve
+from onward.train.range_test import RangeTest, range_test
 from onward.train.run import Trained, train
 from onward.train.watch import AtOnce, Watch
 
@@ -46,6 +48,9 @@ class Objective(Protocol):
         """Train a model with these settings (`model.width` style) into a folder, from nothing or from where the run in
         another folder was paused."""
 
+    def range_test(self, model: str, settings: Mapping[str, Value], seconds: float) -> RangeTest:
+        """A learning rate range test of at most so many seconds, about."""
+
 
 class TrainObjective:
     """Trainings on a dataset.
@@ -70,7 +75,7 @@ class TrainObjective:
             if paused is None:
                 done = self._begin(model, settings, folder, watch)
             else:
-                branch(paused, folder, overwrite=True)
+                branch(paused, folder)
                 done = self._resume(folder, watch)
         except Stopped:
             if not (folder / BEST).is_file():
@@ -78,10 +83,18 @@ class TrainObjective:
             done, interrupted = self._resume(folder, AtOnce()), True
         return Outcome(done.validation[self.monitor], done.seconds, done.best_epoch, interrupted)
 
-    def _begin(self, model: str, settings: Mapping[str, Value], folder: Path, watch: Watch) -> Trained:
+    def range_test(self, model: str, settings: Mapping[str, Value], seconds: float) -> RangeTest:
+        """As `Objective.range_test`. Raises ConfigError for settings that can't be used."""
+        given = apply_settings({}, self._settings(model, settings))
+        return range_test(self.data, resolve(self.data, given, model, None, None, self.seed), seconds)
+
+    def _settings(self, model: str, settings: Mapping[str, Value]) -> list[str]:
         split = {f"split.{name}": value for name, value in self.split.model_dump(exclude_none=True).items()}
         merged: dict[str, Value] = {**split, **loop_settings(model), **settings}
-        given = [*as_settings(merged), *settings_of(model, self.settings)]
+        return [*as_settings(merged), *settings_of(model, self.settings)]
+
+    def _begin(self, model: str, settings: Mapping[str, Value], folder: Path, watch: Watch) -> Trained:
+        given = self._settings(model, settings)
         return train(
             self.data, model, folder, seed=self.seed, settings=given, overwrite=True, progress=False, watch=watch
         )

@@ -10,24 +10,10 @@ from onward.search.budget import Clock
 from onward.train.optim import DECAY_FROM
 from onward.train.watch import Ended
 
-PROBE_SECONDS, PROBE_STEPS = 2.0, 10
-"""A training's speed is known after that many seconds, from that step on."""
 PATIENCE = 5
 """Validations without improvement after which the step size begins to fall."""
 RECENT = 3
 """Epochs, the newest, that tell how long the next ones take."""
-
-
-class Paced(Ended):
-    """An epoch's time is known, which is all that was asked for.
-
-    Attributes:
-        epoch_seconds: what it takes.
-    """
-
-    def __init__(self, epoch_seconds: float) -> None:
-        super().__init__(f"an epoch takes {epoch_seconds:.2f} s")
-        self.epoch_seconds = epoch_seconds
 
 
 class OutOfTime(Ended):
@@ -36,33 +22,6 @@ class OutOfTime(Ended):
 
 class Pruned(Ended):
     """Other trials did better by then."""
-
-
-class PaceWatch:
-    """Ends a training as soon as it is known what an epoch takes."""
-
-    ended = False
-
-    def __init__(self, clock: Clock) -> None:
-        self.clock = clock
-        self._first = (clock(), 0.0)
-
-    def stepped(self, step: int, per_epoch: int) -> bool:
-        """As `Watch.stepped`. Raises Paced."""
-        now, done = self.clock(), step / per_epoch
-        if step == PROBE_STEPS < per_epoch:  # what comes before is making the model, and warming up
-            self._first = (now, done)
-        since, before = self._first
-        if step > PROBE_STEPS and now - since >= PROBE_SECONDS:
-            raise Paced((now - since) / (done - before))
-        return False
-
-    def last_epoch(self, step: int, per_epoch: int) -> None:
-        """As `Watch.last_epoch`."""
-
-    def validated(self, epochs: float, value: float) -> None:
-        """As `Watch.validated`. Raises Paced."""
-        raise Paced(max(1e-9, self.clock() - self._first[0]) / max(1e-9, epochs - self._first[1]))
 
 
 class TrialWatch:

@@ -6,6 +6,7 @@ falls faster and faster, comes to its lowest and then grows; a good step size li
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -42,24 +43,27 @@ class RangeTest:
         rates: step size of each step.
         losses: smoothed loss before it.
         epoch_seconds: what an epoch takes at the speed of these steps.
+        whole: whether it went to its end.
     """
 
     rates: list[float]
     losses: list[float]
     epoch_seconds: float
+    whole: bool = True
 
     @property
-    def suggestion(self) -> float:
-        """Step size to begin with."""
+    def suggestion(self) -> float | None:
+        """Step size to begin with; None where the test was not whole."""
         lowest = min(range(len(self.losses)), key=self.losses.__getitem__)
-        return self.rates[lowest] / BELOW_LOWEST
+        return self.rates[lowest] / BELOW_LOWEST if self.whole else None
 
 
-def range_test(data: Dataset, config: RunConfig) -> RangeTest:
+def range_test(data: Dataset, config: RunConfig, seconds: float = math.inf) -> RangeTest:
     """Try the step sizes on a model that is thrown away; a pure function of configuration and data but for its time.
 
     Args:
         config: resolved, of a model that is trained by the loop.
+        seconds: it ends early where all of its steps would take longer than that, without a suggestion.
 
     Raises:
         ConfigError: the model is fitted in one call, or there is nothing to learn from.
@@ -70,7 +74,7 @@ def range_test(data: Dataset, config: RunConfig) -> RangeTest:
         raise ConfigError(f"'{model.name}' is fitted in one call and has no step size")
     device = place(model)
     rates, losses = list[float](), list[float]()
-    mean = 0.0
+    mean, whole = 0.0, True
     with torch.random.fork_rng(), reproducible(device), team(parts_of(model, config.train)) as threads:
         torch.manual_seed(config.seed)
         batches = make_batches(
@@ -92,5 +96,8 @@ def range_test(data: Dataset, config: RunConfig) -> RangeTest:
             losses.append(mean / (1 - SMOOTHING ** (step + 1)))
             if not losses[-1] < GROWN * min(losses):  # NaN too
                 break
-        seconds = (time.perf_counter() - began) / max(1, len(losses) - WARM)
-    return RangeTest(rates, losses, seconds * len(batches))
+            if step > WARM and (time.perf_counter() - began) / (step + 1 - WARM) * STEPS > seconds:
+                whole = False
+                break
+        step_seconds = (time.perf_counter() - began) / max(1, len(losses) - WARM)
+    return RangeTest(rates, losses, step_seconds * len(batches), whole)
