@@ -149,3 +149,28 @@ def test_what_was_stopped_can_be_closed_with_the_best_that_it_has(data: Dataset,
     done = train(data, out=tmp_path / "on", resume=True, progress=False, watch=AtOnce())
     assert done.best_epoch == read_toml(paused / "config.toml")["train"]["stop_after"]
     assert _weights(tmp_path / "on") == _weights(paused)
+
+
+class Killer(EndAt):
+    """Raises at its second validation, after whose predecessor there was a checkpoint."""
+
+    def validated(self, epochs: float, value: float) -> None:
+        super().validated(epochs, value)
+        if len(self.told) == 2:
+            raise RuntimeError("killed")
+
+
+def test_what_went_on_and_was_killed_goes_on_further_ahead(data: Dataset, tmp_path: Path) -> None:
+    whole = _train(data, tmp_path / "whole", *WSD, watch=DecayAt(55, 7))
+    paused = _train(data, tmp_path / "paused", *WSD, watch=EndAt(12))
+    branch(paused, tmp_path / "on")
+    with pytest.raises(RuntimeError, match="killed"):
+        train(data, out=tmp_path / "on", resume=True, progress=False, watch=Killer(-1))
+    branch(paused, tmp_path / "on")
+    watch = DecayAt(55, 7)
+    train(data, out=tmp_path / "on", resume=True, progress=False, watch=watch)
+    assert _weights(tmp_path / "on") == _weights(whole)
+    first = read_metrics(paused / "metrics.jsonl")
+    again = [line["epoch"] for line in read_metrics(tmp_path / "on" / "metrics.jsonl") if line["kind"] == "validation"]
+    assert again == sorted(again)
+    assert watch.told[0][0] > 1 + max(line["epoch"] for line in first if line["kind"] == "validation")
