@@ -74,13 +74,14 @@ def test_the_batch_goes_by_the_log_and_fits_into_memory() -> None:
     assert tokens == 256
 
 
-def test_another_step_size_to_begin_with_stays_inside_the_space() -> None:
+def test_a_suggested_learning_rate_stays_inside_the_space() -> None:
     one = candidate("sasrec", facts(seen="include", repeat_share=0.4), "")
-    assert [start["train.learning_rate"] for start in one.beginning_at(0.00312).starts] == [0.0031, 0.0031]
-    assert one.beginning_at(0.2).starts[0]["train.learning_rate"] == 0.01
-    assert one.beginning_at(None) == one
+    assert one.trying(0.00312).suggested == ({**one.starts[0], "train.learning_rate": 0.0031},)
+    assert one.trying(0.00312).starts == one.starts
+    assert one.trying(0.2).suggested[0]["train.learning_rate"] == 0.01
+    assert one.trying(None) == one
     given = one.without({"train.learning_rate"})
-    assert given.beginning_at(0.003) == given
+    assert given.trying(0.003) == given
 
 
 def test_warm_up_is_an_epoch_within_bounds() -> None:

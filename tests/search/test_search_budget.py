@@ -11,7 +11,7 @@ from search_helpers import FakeClock
 
 from onward.errors import ConfigError
 from onward.search.budget import Budget, parse_duration, say_duration
-from onward.search.trial_watch import PATIENCE, OutOfTime, TrialWatch
+from onward.search.trial_watch import OutOfTime, TrialWatch
 
 
 @pytest.mark.parametrize(
@@ -86,9 +86,16 @@ def test_a_training_that_slows_down_decays_sooner_and_still_ends_in_time() -> No
 def test_what_no_longer_improves_decays_though_there_is_time() -> None:
     clock = FakeClock()
     run = Run(watched(clock), clock)
-    run.to(1000, lambda epoch: min(epoch, 10.0))
-    assert run.decay_from == pytest.approx(10 + PATIENCE, abs=0.02)
-    assert run.step / 100 == round((10 + PATIENCE) / 0.75)
+    run.to(1000, lambda epoch: -abs(epoch - 10.0))  # at its best after 10 epochs, and then it overfits
+    assert run.decay_from == pytest.approx(15, abs=0.02)  # 11 to 15 are no better than 6 to 10
+    assert run.step / 100 == 15 / 0.75
+
+
+def test_noise_around_a_rise_is_not_the_end_of_it() -> None:
+    clock = FakeClock()
+    run = Run(watched(clock), clock)
+    assert run.to(40, lambda epoch: epoch + 6 * (epoch % 7 == 0)) == 40  # seven epochs without a new best
+    assert run.decay_from == math.inf
 
 
 def test_where_lower_is_better_falling_values_are_waited_for() -> None:

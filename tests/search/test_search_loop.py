@@ -61,6 +61,16 @@ def test_where_the_leader_converges_the_better_half_goes_on_and_then_new_setting
         assert search.families[1].best is not None
 
 
+def test_a_suggested_learning_rate_is_the_first_of_the_new_settings(tmp_path: Path) -> None:
+    objective = FakeObjective(FakeClock())
+    search, study = make_search(tmp_path, objective, 900, ("esasrec",))
+    with closing(study):
+        search.families = [study.family(search.families[0].candidate.trying(0.0051))]
+        search.run()
+    rates = [settings["train.learning_rate"] for _, settings in objective.calls]
+    assert rates[:3] == [0.002, 0.002, 0.0051]  # its share, its end, and then what was suggested
+
+
 def test_a_search_that_goes_on_takes_up_paused_trainings(tmp_path: Path) -> None:
     """What a kill loses is the training that was going on; the part before its pause is kept."""
     objective = FakeObjective(FakeClock())

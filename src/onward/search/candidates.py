@@ -42,6 +42,7 @@ class Candidate:
         starts: settings to begin with, `model.width` style, a mapping a trial.
         fixed: settings that every trial of it has, found from the data.
         space: settings that are searched; those of `starts` are among them.
+        suggested: settings to try before any others, when the search comes to new ones.
     """
 
     model: str
@@ -49,6 +50,7 @@ class Candidate:
     starts: tuple[Mapping[str, Value], ...]
     fixed: Mapping[str, Value] = field(default_factory=dict)
     space: Mapping[str, Space] = field(default_factory=dict)
+    suggested: tuple[Mapping[str, Value], ...] = ()
 
     @property
     def cls(self) -> type[Recommender]:
@@ -60,13 +62,14 @@ class Candidate:
         """Whether it is trained epoch by epoch, and not fitted in one call."""
         return self.cls.traits.trainable
 
-    def beginning_at(self, rate: float | None) -> Candidate:
-        """The same with another step size to begin with, as near to that as its space is; None leaves what it is."""
+    def trying(self, rate: float | None) -> Candidate:
+        """The same with its first start at another learning rate among what is tried, as near to that as its space is;
+        None adds nothing."""
         space = self.space.get(RATE)
         if rate is None or not isinstance(space, Range):
             return self
         inside = float(f"{min(space.high, max(space.low, rate)):.2g}")
-        return replace(self, starts=tuple({**start, RATE: inside} for start in self.starts))
+        return replace(self, suggested=({**self.starts[0], RATE: inside},))
 
     def without(self, given: Set[str]) -> Candidate:
         """The same without settings that were given, `model.width` style: they are not searched."""

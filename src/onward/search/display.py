@@ -13,7 +13,7 @@ from rich.text import Text
 
 from onward.evaluate.ranking import Progress as OnRequests
 from onward.search.budget import Budget, say_duration
-from onward.search.candidates import Candidate
+from onward.search.candidates import RATE, Candidate
 from onward.search.facts import Facts
 from onward.search.search import Observer
 from onward.search.study import Family, model_value, settings_text
@@ -68,6 +68,9 @@ class SearchDisplay(Observer):
             start = settings_text({**one.fixed, **one.starts[0]})
             if start:
                 self._console.print(f"    begins with {start}", style="dim", markup=False)
+            for settings in one.suggested:
+                said = settings_text({RATE: settings[RATE]})
+                self._console.print(f"    a range test suggests {said}", style="dim", markup=False)
 
     def start(self, budget: Budget) -> None:
         """The time begins to run."""

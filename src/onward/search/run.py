@@ -210,7 +210,7 @@ class Session:
         attrs = baseline.file.user_attrs
         if "models" in attrs:
             found = self._candidates([name for name in attrs["models"] if name != BASELINE])
-            return [baseline, *(study.family(one.beginning_at(attrs["rates"].get(one.model))) for one in found)]
+            return [baseline, *(study.family(one.trying(attrs["rates"].get(one.model))) for one in found)]
         memory = memory_total()
         if self.config.models:
             chosen = self._candidates([name for name in self.config.models if name != BASELINE])
@@ -227,7 +227,7 @@ class Session:
             tests |= {one.model: self._range_test(one, search) for one in trained[1:]}
         chosen = [one for one in chosen if not one.trained or one in trained]
         rates = {model: test.suggestion for model, test in tests.items()}
-        families = [baseline, *(study.family(one.beginning_at(rates.get(one.model))) for one in chosen)]
+        families = [baseline, *(study.family(one.trying(rates.get(one.model))) for one in chosen)]
         for family in families:
             if family.model in tests:
                 family.file.set_user_attr("epoch_seconds", tests[family.model].epoch_seconds)
@@ -236,7 +236,7 @@ class Session:
         return families
 
     def _range_test(self, one: Candidate, search: Search) -> RangeTest:
-        """Where a model's step size is to begin, and what an epoch of it takes."""
+        """A learning rate for a model, and what an epoch of it takes."""
         settings = {**one.fixed, **one.starts[0]}
         return self.objective.range_test(one.model, settings, RANGE_TEST_SHARE * search.budget.total)
 

@@ -80,6 +80,7 @@ class Family:
             if values and values not in done:
                 self.study.enqueue_trial(dict(values))
                 done.append(dict(values))
+        self._suggested = [values for values in candidate.suggested if values not in done]
         self._repeats = 0
 
     @property
@@ -148,6 +149,8 @@ class Family:
     def ask(self) -> Asked | None:
         """The next trial; None where its space turns out to be exhausted."""
         while not self.over:
+            if self._suggested and not self.waiting:
+                self.study.enqueue_trial(dict(self._suggested.pop(0)))
             self.study.sampler = self._sampler(len(self.study.get_trials(deepcopy=False)))
             trial = self.study.ask()
             values = {key: _suggest(trial, key, space) for key, space in self.candidate.space.items()}

@@ -10,8 +10,9 @@ from onward.search.budget import Clock
 from onward.train.optim import DECAY_FROM
 from onward.train.watch import Ended
 
-PATIENCE = 5
-"""Validations without improvement after which the step size begins to fall."""
+WINDOW = 5
+"""The step size begins to fall where the mean of so many validations is no better than that of as many before: a single
+best value says little where the validation part is small."""
 RECENT = 3
 """Epochs, the newest, that tell how long the next ones take."""
 
@@ -57,7 +58,7 @@ class TrialWatch:
         self.validation_seconds = 0.0
         self._last = clock()
         self._marks: deque[tuple[float, float]] = deque(maxlen=RECENT + 1)  # time, and epochs done by then
-        self._best, self._waited = -math.inf, 0
+        self._values: deque[float] = deque(maxlen=2 * WINDOW)
         self.decays = False
 
     def stepped(self, step: int, per_epoch: int) -> bool:
@@ -78,7 +79,7 @@ class TrialWatch:
             return None
         done = step / per_epoch
         fits = done + (self.deadline - self._last) / self.epoch_seconds
-        wanted = done / DECAY_FROM if self._waited >= PATIENCE else math.inf
+        wanted = done / DECAY_FROM if self._converged else math.inf
         if done < DECAY_FROM * min(fits, wanted):
             return None
         self.decays = True
@@ -93,6 +94,11 @@ class TrialWatch:
         (since, before), (until, after) = self._marks[0], self._marks[-1]
         if after > before:
             self.epoch_seconds = (until - since) / (after - before)
-        signed = -value if self.lower else value
-        self._best, self._waited = (signed, 0) if signed > self._best else (self._best, self._waited + 1)
+        self._values.append(-value if self.lower else value)
         self.report(epochs, value)
+
+    @property
+    def _converged(self) -> bool:
+        """Whether validation no longer improves."""
+        values = list(self._values)
+        return len(values) == 2 * WINDOW and sum(values[WINDOW:]) <= sum(values[:WINDOW])
