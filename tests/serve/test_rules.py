@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from engine_helpers import ITEMS, fill, items, make_engine
 
@@ -13,6 +15,7 @@ from onward.bundle import Bundle
 from onward.data.dataset import Dataset
 from onward.errors import ConfigError, ExpressionError
 from onward.serve.lists.engine import Answer, Engine, HistoryItem, Request, Rules
+from onward.serve.lists.items import json_column
 from onward.serve.settings import FallbackConfig, ServeConfig, read_settings
 from onward.serve.store.protocol import Event, EventStore, ItemRecord
 
@@ -191,6 +194,27 @@ def test_rules_over_features_of_run_time_items(engine: Engine, store: EventStore
     assert "3" in items(ask(engine, where='colour = "red" and price is missing'))
     store.delete_items(["rope"])
     assert set(items(ask(engine, where='colour = "blue"'))) == set()
+    # what no number can hold, and names that only we use
+    store.put_items([ItemRecord("odd", {"colour": "odd", "price": 10**400, "item": 5, "_row": "x", "time": "1e999"})])
+    assert set(items(ask(engine, where='colour = "odd" and price is missing'))) == {"odd"}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values", "read"),
+    [
+        (pl.Int64(), [7, None, "8"], [7, None, 8]),
+        (pl.Int64(), [7, 1.5], [7.0, 1.5]),
+        (pl.Int64(), [7, 10**400, "many"], [7, None, None]),
+        (pl.Float64(), [7, 10**400], [7.0, None]),
+        (pl.String(), [7, True, "x"], ["7", "true", "x"]),
+        (pl.List(pl.String), ["x", ["y", 7]], [["x"], ["y", "7"]]),
+    ],
+)
+def test_json_becomes_a_column_of_the_catalogs_type(dtype: pl.DataType, values: list[Any], read: list[Any]) -> None:
+    made = json_column(values, dtype)
+    assert made.to_list() == read
+    if made.dtype == pl.Int64:  # as a category, 7 is not 7.0
+        assert made.drop_nulls().cast(pl.String).to_list() == [str(one) for one in read if one is not None]
 
 
 def test_rules_of_the_server_must_fit_the_catalog(bundle: Bundle, store: EventStore) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from numpy.typing import NDArray
 from server_helpers import Server
 
 from onward.bundle import load_bundle
@@ -25,6 +27,7 @@ from onward.serve.replay.run import replay
 from onward.serve.settings import ServeConfig
 from onward.serve.store.importing import DatasetEvents, import_events
 from onward.serve.store.protocol import EventStore, ItemRecord, open_store
+from onward.text import encoders
 from onward.train.run import train
 
 COLORS = 4
@@ -111,13 +114,66 @@ def test_a_new_item_scores_as_one_of_the_catalog_that_looks_the_same_and_has_no_
     scorer = Scorer(bundle)
     frame = bundle.catalog.frame
     late = frame["item"].to_list().index("late") + 1
-    wider = scorer.with_items(pl.concat([frame, frame[late - 1 : late]]), np.zeros(0, dtype=np.int64))
+    wider = scorer.with_items(frame[late - 1 : late], np.array([frame.height + 1]), frame.height + 1)
     histories = Histories.from_lists([[1, 5], [2], [late]], data.manifest.items)
     found = wider.scores(histories)
     torch.testing.assert_close(found[:, -1], found[:, late])
     torch.testing.assert_close(found[:, :-1], bundle.model.score_histories(histories))
     torch.testing.assert_close(wider.cosines(1)[:-1], scorer.cosines(1))
     torch.testing.assert_close(wider.cosines(late)[-1], torch.tensor(1.0))
+
+
+def test_items_that_come_one_by_one_score_as_if_they_had_come_together(run: Path, store: EventStore) -> None:
+    engine, asked = _engine(run, store), [Request(history=(HistoryItem("i1"), HistoryItem("i5")), k=2 * ITEMS)]
+
+    def scores(of: Engine) -> dict[str, float]:
+        return {one.item: one.score for one in of.recommend(asked)[0].items}
+
+    changes = [
+        ItemRecord("one", {"color": "c1"}),
+        ItemRecord("i9", {"color": "c2"}),  # the model's own, with another color
+        ItemRecord("two", {"color": "c2"}),
+        ItemRecord("one", {"color": "c3"}),
+    ]
+    before = scores(engine)
+    for change in changes:
+        store.put_items([change])
+        assert change.id in scores(engine)
+    store.delete_items(["two", "i13"])
+    store.put_items([ItemRecord("two", {"color": "c0"})])
+    one_by_one = scores(engine)
+    assert one_by_one.keys() == {*before, "one", "two"} - {"i13"}
+    assert one_by_one["i9"] != before["i9"]
+    assert one_by_one == pytest.approx(scores(_engine(run, store)), abs=1e-6)
+
+
+class English:
+    """Vectors of texts by an encoder that knows English alone."""
+
+    name, english, fingerprint, width = "english", True, "english", 32
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return encoders.NGrams().encode(texts)[:, : self.width]
+
+
+def test_a_new_item_with_a_title_that_its_encoder_cannot_read(
+    tmp_path: Path, store: EventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(encoders, "text_encoder", lambda _: English())
+    monkeypatch.setattr(encoders, "text_encoder_for", lambda _: encoders.Choice("minilm", "as if it were there"))
+    log = pl.DataFrame(
+        [(f"u{user}", f"i{(user + step) % ITEMS}", START + step) for user in range(40) for step in range(8)],
+        schema=["user", "item", "time"],
+        orient="row",
+    )
+    titles = [f"{('tea', 'tent', 'lamp', 'rope')[n % 4]} of the kind {n}" for n in range(ITEMS)]
+    items = pl.DataFrame({"item": [f"i{n}" for n in range(ITEMS)], "title": titles})
+    folder = _run(prepare(log, tmp_path / "data", items=items), tmp_path / "run", "all")
+    engine = _engine(folder, store)
+    store.put_items([ItemRecord("red", {"title": "红楼梦"}), ItemRecord("blue", {"title": "tea of the kind 99"})])
+    listed = {one.item: one.title for one in engine.recommend([Request(history=(HistoryItem("i1"),), k=99)])[0].items}
+    assert (listed["red"], listed["blue"]) == ("红楼梦", "tea of the kind 99")
 
 
 def test_who_asks_decides_where_there_is_no_history(run: Path, store: EventStore) -> None:

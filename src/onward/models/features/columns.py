@@ -28,6 +28,9 @@ from onward.models.features.times import CALENDAR, ELAPSED, calendar, time_bucke
 
 MISSING, UNKNOWN, FIRST = 1, 2, 3
 """Codes, and the first that stands for a value."""
+LONGEST = 1_000.0
+"""A vector with a number beyond this, scaled, is none: of a million training vectors none can be so long, and a single
+one that is no number would leave every list without an order."""
 MICROSECONDS_A_DAY = 86_400_000_000
 CLIP = 4.0
 """Numbers farther from the middle than this, in scales, count as this far."""
@@ -285,9 +288,13 @@ class VectorColumn(ColumnBase):
         vectors = np.zeros((len(values), len(self.mean) + 1), dtype=np.float32)
         if not missing.all():
             given = vectors_of(values.drop_nulls(), self.encoder, refuse=False)
-            vectors[~missing, :-1] = (given - np.array(self.mean, dtype=np.float32)) / np.float32(self.scale)
+            with np.errstate(over="ignore", invalid="ignore"):
+                scaled = (given - np.array(self.mean, dtype=np.float32)) / np.float32(self.scale)
+                sound = np.abs(scaled).max(axis=1, initial=0) <= LONGEST
             if self.encoder:  # a text that its encoder can't read is missing too
-                missing[~missing] = ~given.any(axis=1)
+                sound &= given.any(axis=1)
+            vectors[~missing, :-1] = scaled
+            missing[~missing] = ~sound
         vectors[missing] = 0.0
         vectors[missing, -1] = 1.0
         return vectors

@@ -31,7 +31,7 @@ from onward.serve.lists.scoring import Scorer
 from onward.serve.lists.similar import similar_items
 from onward.serve.models.folder import LoadedModel
 from onward.serve.settings import ServeConfig
-from onward.serve.store.protocol import EventStore
+from onward.serve.store.protocol import EventStore, ItemRecord
 from onward.threads import keep_to_threads
 
 __all__ = ["Answer", "Engine", "HistoryItem", "ItemFacts", "Overloaded", "Ranked", "Reason", "Request", "Rules"]
@@ -79,18 +79,23 @@ class Engine:
         self._interest_weight(Request())
         self._store, self._settings = store, settings
         self._lock, self._refused = threading.Lock(), -1
-        self._now = self._state(LiveCatalog(bundle.catalog).updated(*store.items_changed(0)))
+        records, version = store.items_changed(0)
+        catalog = LiveCatalog(bundle.catalog).updated(records, version)
+        self._now = self._state(catalog, records, model.scorer, bundle.model.items.tie_rank)
         self._keys = KeyIndex(store, self._now.book.catalog)
         self._reader = HistoryReader(bundle, store, self._keys, settings.limits.history)
         self._popularity = Popularity(bundle.model.items, store, self._keys, settings.fallback)
 
-    def _state(self, catalog: LiveCatalog) -> _State:
-        bundle = self.model.bundle
-        scorer, ties = self.model.scorer, bundle.model.items.tie_rank
-        if scorer.makes_items and (catalog.added() or len(catalog.changed())):
-            scorer = scorer.with_items(catalog.frame, catalog.changed())
+    def _state(
+        self, catalog: LiveCatalog, records: Sequence[ItemRecord], scorer: Scorer, ties: NDArray[np.int32]
+    ) -> _State:
+        """What holds over a catalog, made from the scorer and the ties of before some records changed."""
+        if scorer.makes_items:
+            made = catalog.to_make(records)
+            scorer = scorer.with_items(catalog.rows(made), made, len(catalog))
             ties = np.append(ties, np.arange(len(ties), len(scorer.trained), dtype=ties.dtype))
-        return _State(RuleBook(catalog, scorer.trained, self._settings.rules, bundle.manifest.seen), scorer, ties)
+        book = RuleBook(catalog, scorer.trained, self._settings.rules, self.model.bundle.manifest.seen)
+        return _State(book, scorer, ties)
 
     @property
     def catalog(self) -> LiveCatalog:
@@ -105,12 +110,14 @@ class Engine:
         return self._now
 
     def _update(self) -> None:
-        before = self._now.book.catalog
-        catalog = before.updated(*self._store.items_changed(before.version))
+        now = self._now
+        before = now.book.catalog
+        records, version = self._store.items_changed(before.version)
+        catalog = before.updated(records, version)
         if catalog.version == before.version:
             return
         try:
-            self._now = self._state(catalog)
+            self._now = self._state(catalog, records, now.scorer, now.tie_rank)
         except ConfigError as error:  # the feature of a rule is gone from every item: better old items than none
             self._refused = catalog.version
             log.error("the server's rules don't fit the changed catalog", problem=error.message)

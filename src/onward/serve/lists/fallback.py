@@ -54,6 +54,7 @@ class Popularity:
 
     def __init__(self, items: Items, store: EventStore, keys: KeyIndex, settings: FallbackConfig) -> None:
         self._items, self._store, self._keys, self._settings = items, store, keys, settings
+        self._by_training: Ints = np.lexsort((items.tie_rank[1:], -items.train_counts[1:])) + 1  # once: it takes long
         self._thread = ThreadPoolExecutor(1, "popularity")
         self._lock = threading.Lock()
         self._popular: Popular | None = None
@@ -74,10 +75,11 @@ class Popularity:
             recent, events = self._recent(len(catalog))
             counts = np.zeros(len(catalog) + 1, dtype=np.int64)
             counts[: self._items.n + 1] = self._items.train_counts
-            rank = np.arange(len(catalog) + 1, dtype=np.int64)
-            rank[: self._items.n + 1] = self._items.tie_rank
-            by_training = np.lexsort((rank[1:], -counts[1:])) + 1
-            order = np.concatenate([recent, by_training[~np.isin(by_training, recent)]])
+            added = np.arange(self._items.n + 1, len(catalog) + 1)  # nobody touched them in training
+            by_training = np.concatenate([self._by_training, added])
+            others = np.ones(len(catalog) + 1, dtype=np.bool_)
+            others[recent] = False
+            order = np.concatenate([recent, by_training[others[by_training]]])
             counts[recent] = events
             number = 1 if self._popular is None else self._popular.number + 1
             self._popular = Popular(number, order, len(recent), np.log1p(counts).astype(np.float32))

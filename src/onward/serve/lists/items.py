@@ -20,8 +20,11 @@ from onward.data.sequences import Ints
 from onward.models.base import Bools
 from onward.serve.store.protocol import EventStore, ItemRecord
 
-_ROW = "_row"
+_ROW = "\x00row"
+"""No feature is called that: the API takes no control characters."""
 _UNREAD = -1
+_WHOLE = 2.0**53
+"""Up to here floats tell whole numbers apart."""
 
 
 class LiveCatalog:
@@ -97,9 +100,23 @@ class LiveCatalog:
         """Ids of the items that the model doesn't have."""
         return self._added_ids
 
-    def changed(self) -> Ints:
-        """(n,) int64 ascending indices of the model's items whose features were replaced at run time."""
-        return np.array(sorted(i for i in self._records if i <= self.n_model and self.available[i]), dtype=np.int64)
+    def to_make(self, records: Sequence[ItemRecord]) -> Ints:
+        """(n,) int64 ascending indices of the items whose vectors a model that reads features has to make after these
+        records changed: not those of its own items that were deleted."""
+        indices = {self.index(record.id) for record in records}
+        return np.array(sorted(i for i in indices if i > self.n_model or self.available[i]), dtype=np.int64)
+
+    def rows(self, indices: Ints | Sequence[int]) -> pl.DataFrame:
+        """Features of items that were added or changed at run time, a row an index; columns as the model's catalog
+        has them, and those that only these items have."""
+        base, records = self._model.frame, [self._records[int(index)] for index in indices]
+        names = dict.fromkeys([*base.columns[1:], *(name for record in records for name in record.features)])
+        names.pop("item", None)  # the ids, whatever a record calls so
+        columns = {
+            name: json_column([record.features.get(name) for record in records], base.schema.get(name))
+            for name in names
+        }
+        return pl.DataFrame({"item": [record.id for record in records], **columns})
 
     @cached_property
     def frame(self) -> pl.DataFrame:
@@ -108,13 +125,7 @@ class LiveCatalog:
         if not self._records:
             return base
         changed = sorted(self._records)
-        records = [self._records[index] for index in changed]
-        names = dict.fromkeys([*base.columns[1:], *(name for record in records for name in record.features)])
-        columns = {
-            name: json_column([record.features.get(name) for record in records], base.schema.get(name))
-            for name in names
-        }
-        over = pl.DataFrame({_ROW: changed, "item": [record.id for record in records], **columns})
+        over = self.rows(changed).insert_column(0, pl.Series(_ROW, changed))
         rows = base.with_columns((pl.int_range(pl.len()) + 1).alias(_ROW))
         kept = rows.filter(~pl.col(_ROW).is_in(over[_ROW].implode()))
         return pl.concat([kept, over], how="diagonal_relaxed").sort(_ROW).drop(_ROW)
@@ -131,7 +142,10 @@ def json_column(values: Sequence[JsonValue], dtype: pl.DataType | None) -> pl.Se
     if dtype == pl.Boolean:
         return pl.Series([value if isinstance(value, bool) else None for value in values], dtype=pl.Boolean)
     if dtype.is_numeric():
-        return pl.Series([_number(value) for value in values], dtype=pl.Float64)
+        numbers = pl.Series([_number(value) for value in values], dtype=pl.Float64)
+        # a category that is a whole number is known by its digits: 7, not 7.0
+        whole = dtype.is_integer() and ((numbers == numbers.round()) & (numbers.abs() <= _WHOLE)).all()
+        return numbers.cast(pl.Int64) if whole else numbers
     texts_only = pl.Series([None if value is None else _text(value) for value in values], dtype=pl.String)
     if isinstance(dtype, pl.Date):
         return texts_only.str.to_date(strict=False)
@@ -159,7 +173,7 @@ def _number(value: JsonValue) -> float | None:
         return None
     try:
         return float(value)
-    except ValueError:
+    except (ValueError, OverflowError):  # a whole number may have hundreds of digits
         return None
 
 

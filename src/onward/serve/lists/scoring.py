@@ -114,29 +114,27 @@ class Scorer:
         featured = self.model.featured if isinstance(self.model, SequenceModel) else None
         return self.has_states and featured is not None and featured.makes_items
 
-    def with_items(self, frame: pl.DataFrame, changed: Ints) -> Scorer:
-        """The same over a catalog with items added behind the model's, known by their features alone, and with other
-        features of some of the model's own; the model itself where it makes no vectors of features.
+    def with_items(self, rows: pl.DataFrame, indices: Ints, size: int) -> Scorer:
+        """The same over a catalog in which some items came or changed since: those behind the model's own are known by
+        their features alone; the scorer itself where the model makes no vectors of features.
 
         Args:
-            frame: of the whole catalog, row r being index r + 1.
-            changed: (n,) int64 ascending indices of the model's items.
+            rows: features of these items; columns as in the model's catalog.
+            indices: (n,) int64 of the rows, ascending.
+            size: N, items of the catalog.
         """
-        size = len(self.table)
-        added = np.arange(size, frame.height + 1)
-        fresh: Ints = np.concatenate([changed, added])
-        if not self.makes_items or not len(fresh):
+        if not self.makes_items or not len(indices):
             return self
         assert isinstance(self.model, SequenceModel)
         assert self.model.featured is not None
-        rows = frame[fresh - 1]
-        vectors, biases = self.model.items_of(rows, torch.from_numpy(np.where(fresh < size, fresh, 0)))
-        wider, places = copy(self), torch.from_numpy(fresh)
-        wider.table = F.pad(self.table, (0, 0, 0, len(added))).index_copy(0, places, vectors.cpu())
-        wider.bias = F.pad(self.bias, (0, len(added))).index_copy(0, places, biases.cpu())
+        own, more = self.model.items.n, size + 1 - len(self.table)
+        vectors, biases = self.model.items_of(rows, torch.from_numpy(np.where(indices <= own, indices, 0)))
+        wider, places = copy(self), torch.from_numpy(indices)
+        wider.table = F.pad(self.table, (0, 0, 0, more)).index_copy(0, places, vectors.cpu())
+        wider.bias = F.pad(self.bias, (0, more)).index_copy(0, places, biases.cpu())
         wider._place()
-        wider.trained = np.append(self.trained, np.ones(len(added), dtype=np.bool_))
-        wider.fresh = fresh
+        wider.trained = np.append(self.trained, np.ones(more, dtype=np.bool_))
+        wider.fresh = np.union1d(self.fresh, indices)
         wider.__dict__.pop("_norms", None)
         unknown = self.model.featured.layer.unknown_values(rows)
         if unknown:
