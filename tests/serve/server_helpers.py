@@ -47,6 +47,7 @@ class Server:
         page: whether the page is served.
         store: URL of a store; by default a file in the folder.
         disk: megabytes of a small disk of its own that the folder becomes, for this process alone.
+        descriptors: how many the process may have open; as many as the system says by default.
         clock: whether `set_clock` may change what time it is for this process (one worker).
     """
 
@@ -60,6 +61,7 @@ class Server:
         port: int = 0,
         store: str = "",
         disk: float = 0,
+        descriptors: int = 0,
         clock: bool = False,
     ) -> None:
         self.store = folder / "events.db"
@@ -83,6 +85,8 @@ class Server:
         if disk:
             mount = f"mount -t tmpfs -o size={int(disk * 1024)}k tmpfs {folder} && touch {folder}/serve.toml"
             command = ["unshare", "-m", "sh", "-c", f'{mount} && exec "$@"', "sh", *command]
+        if descriptors:
+            command = ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh", *command]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=_environment())
         assert self.process.stdout is not None

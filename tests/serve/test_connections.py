@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from server_helpers import LONGEST, Server, until
 
 SECONDS = 1.0
 SETTINGS = f"[connections]\nrequest_seconds = {SECONDS}\nper_address = 60\n[batch]\nqueue = 4\n"
 ADDRESSES = [f"127.0.0.{n}" for n in range(2, 8)]
+REFUSED = 'onward_connections_closed_total{reason="refused"} '
 HEAD = b"POST /v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
 
 
@@ -88,8 +91,9 @@ def test_trickling_does_not_buy_time(server: Server) -> None:
     connection.close()
 
 
-def test_thousands_of_trickling_connections_leave_a_good_client_served(server: Server) -> None:
-    slow = [connect(server, address) for address in ADDRESSES for _ in range(60)]
+def trickle(server: Server, each: int) -> None:
+    """A good client is served beside so many connections of each address that never complete a request."""
+    slow = [connect(server, address) for address in ADDRESSES for _ in range(each)]
     for connection in slow:
         connection.sendall(HEAD[:20])
     with server.client() as http:
@@ -99,6 +103,40 @@ def test_thousands_of_trickling_connections_leave_a_good_client_served(server: S
     with server.client() as http:
         told = http.get("/metrics").text
     assert 'onward_connections_closed_total{reason="slow"}' in told
+
+
+def test_hundreds_of_trickling_connections_leave_a_good_client_served(server: Server) -> None:
+    trickle(server, 60)
+
+
+@pytest.mark.full
+def test_thousands_of_trickling_connections_leave_a_good_client_served(models: Path, tmp_path: Path) -> None:
+    with Server(tmp_path, models / "first") as running:
+        trickle(running, 500)
+
+
+def test_a_worker_takes_fewer_connections_than_it_has_descriptors(models: Path, tmp_path: Path) -> None:
+    limit = 300
+    with Server(tmp_path, models / "first", descriptors=limit) as running:
+        many = [connect(running, address) for address in ADDRESSES for _ in range(limit // len(ADDRESSES))]
+        until(lambda: len(select.select(many, [], [], 0)[0]) >= limit / 2)  # those that were ended at once
+        for connection in many:
+            connection.close()
+        until(lambda: answers(running, "/healthz"))
+        with running.client() as http:
+            assert http.post("/v1/events", json={"user": "ann", "item": "4"}).status_code == 200
+            told = http.get("/metrics").text
+    refused = next(line for line in told.splitlines() if line.startswith(REFUSED))
+    assert float(refused.removeprefix(REFUSED)) >= limit / 2
+    assert "fault" not in running.log.read_text()
+
+
+def answers(server: Server, path: str) -> bool:
+    with server.client() as http:
+        try:
+            return http.get(path).status_code == 200
+        except httpx.TransportError:  # no place is free yet
+            return False
 
 
 def test_an_address_has_only_so_many(server: Server) -> None:

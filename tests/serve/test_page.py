@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
 import pytest
-from server_helpers import Server, make_key
+from server_helpers import Server, make_key, until
 
 from onward.serve.api.metrics import BUCKETS, Metrics
+from onward.serve.store.protocol import open_store
 from onward.serve.web.moves import Move, gone, moves, summary
 from onward.serve.web.samples import Samples, quantile
 from onward.serve.web.session import local_path
@@ -219,6 +220,30 @@ def test_a_fresh_server_says_what_to_do(fresh: Server) -> None:
         page = http.get("/").text
         assert "Nothing yet" in page
         assert "Lately here" not in page
+
+
+def test_a_path_that_is_not_there(fresh: Server) -> None:
+    """People see a page; programs, and whoever asks the API, get a problem."""
+    with fresh.client() as http:
+        shown = http.get("/nowhere", headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+        assert (shown.status_code, shown.headers["content-type"]) == (404, "text/html; charset=utf-8")
+        assert "Nothing here" in shown.text
+        assert 'href="/operations"' in shown.text
+        for path, accept in (("/nowhere", "*/*"), ("/v1/nowhere", "text/html")):
+            answer = http.get(path, headers={"Accept": accept})
+            assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+def test_without_the_model_that_serves_it_says_so(models: Path, tmp_path: Path) -> None:
+    with Server(tmp_path, models / "first", page=True) as server, browser(server) as http:
+        with closing(open_store(server.store)) as store:
+            store.propose("elsewhere")
+            store.flip(store.deployment().generation)
+        until(lambda: http.get("/").status_code == 503)
+        page = http.get("/")
+        assert "Not ready to answer" in page.text
+        assert int(page.headers["retry-after"]) >= 1
+        assert http.get("/operations").status_code == 200
 
 
 def test_another_site_can_not_post(fresh: Server) -> None:

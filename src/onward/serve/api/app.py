@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -61,7 +62,7 @@ def routes(service: Service, page: bool) -> FastAPI:
         from onward.serve.web.routes import page_router
 
         app.include_router(page_router(service))
-    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(HTTPException, partial(_missing_page, service) if page else _http_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     for kind in (ApiError, OnwardError, Exception):
         app.add_exception_handler(kind, _failed)
@@ -80,6 +81,16 @@ def _http_error(_: HttpRequest, error: Exception) -> Response:
     headers: Any = getattr(error, "headers", None) or {}
     code, detail = _WORDS.get(status, ("error", "the request can't be answered"))
     return problem_response(ApiError(status, code, detail, allow=headers.get("allow") or headers.get("Allow")))
+
+
+def _missing_page(service: Service, request: HttpRequest, error: Exception) -> Response:
+    """A page for somebody whose browser asked for a path that isn't there; programs get the problem."""
+    from onward.serve.web.routes import missing_page
+
+    missing = isinstance(error, HTTPException) and error.status_code == 404
+    if missing and not request.url.path.startswith("/v1/") and "text/html" in request.headers.get("accept", ""):
+        return missing_page(service, request)
+    return _http_error(request, error)
 
 
 def _invalid(_: HttpRequest, error: Exception) -> Response:

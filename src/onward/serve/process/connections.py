@@ -26,7 +26,7 @@ HEAD_BYTES = 65_536
 AT_ONCE = 50
 """Connections that are looked at before requests have their turn."""
 SPARE_DESCRIPTORS = 256
-"""Descriptors kept for files and for connections that are being refused."""
+"""Descriptors kept for files and for connections that are being refused; half of them where there are few."""
 
 
 class Connections:
@@ -43,7 +43,8 @@ class Connections:
         self.seconds = settings.request_seconds
         self.metrics = metrics
         self._per_address = settings.per_address
-        self._total = min(settings.total, _descriptors() - SPARE_DESCRIPTORS)
+        descriptors = _descriptors()
+        self._total = min(settings.total, descriptors - min(SPARE_DESCRIPTORS, descriptors // 2))
         self._addresses: Counter[str] = Counter()
         self.open: set[GuardedProtocol] = set()
 

@@ -54,6 +54,13 @@ def page_router(service: Service) -> APIRouter:
     return router
 
 
+def missing_page(service: Service, request: Request) -> Response:
+    """What somebody sees whose browser asks for a path that isn't there."""
+    with suppress(SignInNeeded):
+        request.state.viewer = Browser(request).viewer(service.keys)
+    return _trouble(request, ApiError(404, "not_found", "there is nothing at this path"))
+
+
 class _PageRoute(APIRoute):
     """Errors become pages, or fragments for the alert of the page that asked."""
 
