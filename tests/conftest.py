@@ -44,6 +44,16 @@ def ml100k_dataset(ml100k: Path, tmp_path_factory: pytest.TempPathFactory) -> Da
     return prepare(ml100k, tmp_path_factory.mktemp("ml-100k") / "dataset")
 
 
+@pytest.fixture
+def quick_doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`onward doctor` measures on little, and remembers it in a cache of the test's own."""
+    from onward.train import calibrate
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(calibrate, "REPEATS", 1)
+    monkeypatch.setattr(calibrate, "ROWS", 256)
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """A real PostgreSQL in a folder of its own, reached by a socket there."""

@@ -47,6 +47,7 @@ def commands(text: str) -> list[str]:
     return [line for line in text.splitlines() if line.startswith("onward ")]
 
 
+@pytest.mark.usefixtures("quick_doctor")
 def test_the_five_commands_then_those_in_the_text(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     five = commands(block("bash"))
     assert len(five) == 5

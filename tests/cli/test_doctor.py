@@ -15,11 +15,7 @@ from onward.train import calibrate
 CPU = "processor\t: 0\nmodel name\t: Fast Chip 9\nflags\t\t: fpu avx512f avx512_bf16 amx_bf16 avx512_bf16x\n"
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(calibrate, "REPEATS", 1)
-    monkeypatch.setattr(calibrate, "ROWS", 256)
+pytestmark = pytest.mark.usefixtures("quick_doctor")
 
 
 def test_json_holds_the_facts(capsys: pytest.CaptureFixture[str]) -> None:

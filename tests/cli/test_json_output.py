@@ -99,6 +99,7 @@ def printed(arguments: list[str], name: str, code: int, capfd: pytest.CaptureFix
     return payload
 
 
+@pytest.mark.usefixtures("quick_doctor")
 def test_standard_output_is_the_payload_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
