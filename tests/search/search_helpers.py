@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import optuna
+
 from onward.models.registry import model_class
 from onward.search.budget import Budget
 from onward.search.candidates import candidate
@@ -117,6 +119,18 @@ class FakeObjective:
         return Outcome(kept, 0.0, epoch)
 
 
+class Unkept(StudyFile):
+    """Trials that no file keeps: writing them is most of what a pretended search takes."""
+
+    def __init__(self, prune: bool, seed: int) -> None:
+        self._storage = optuna.storages.InMemoryStorage()
+        self._direction = optuna.study.StudyDirection.MAXIMIZE
+        self._prune, self._seed = prune, seed
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
 def make_search(
     folder: Path,
     objective: FakeObjective,
@@ -125,9 +139,14 @@ def make_search(
     prune: bool = True,
     seed: int = 0,
     spent: float = 0.0,
+    kept: bool = False,
 ) -> tuple[Search, StudyFile]:
-    """A search over some models with these pretended trainings; 10 s of it are kept for the test."""
-    study = StudyFile(folder / "study.db", False, prune, seed)
+    """A search over some models with these pretended trainings; 10 s of it are kept for the test.
+
+    Args:
+        kept: whether the trials are in a file, so that another search can go on with them.
+    """
+    study = StudyFile(folder / "study.db", False, prune, seed) if kept else Unkept(prune, seed)
     families: list[Family] = [study.family(candidate(model, facts(), "a test")) for model in models]
     budget = Budget(seconds, spent, objective.clock)
     (folder / "trials").mkdir(exist_ok=True)

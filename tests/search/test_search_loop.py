@@ -74,10 +74,10 @@ def test_a_suggested_learning_rate_is_the_first_of_the_new_settings(tmp_path: Pa
 def test_a_search_that_goes_on_takes_up_paused_trainings(tmp_path: Path) -> None:
     """What a kill loses is the training that was going on; the part before its pause is kept."""
     objective = FakeObjective(FakeClock())
-    search, study = make_search(tmp_path, objective, 300, ("esasrec",))
+    search, study = make_search(tmp_path, objective, 300, ("esasrec",), kept=True)
     with closing(study):
         search.trial(search.families[0])
-    search, study = make_search(tmp_path, objective, 250, ("esasrec",), spent=50)
+    search, study = make_search(tmp_path, objective, 250, ("esasrec",), spent=50, kept=True)
     with closing(study):
         family = search._next()
         assert family is not None
@@ -154,7 +154,7 @@ def test_ctrl_c_goes_through_and_its_settings_are_tried_again(tmp_path: Path) ->
         return KeyboardInterrupt() if call == 1 else None
 
     objective = FakeObjective(FakeClock(), failing=failing)
-    search, study = make_search(tmp_path, objective, 900)
+    search, study = make_search(tmp_path, objective, 900, kept=True)
     with closing(study):
         with pytest.raises(KeyboardInterrupt):
             search.run()
@@ -162,7 +162,7 @@ def test_ctrl_c_goes_through_and_its_settings_are_tried_again(tmp_path: Path) ->
         assert any(best)
     model, stopped = objective.calls[-1]
     objective.failing = lambda *_: None
-    search, study = make_search(tmp_path, objective, 1000, spent=800)
+    search, study = make_search(tmp_path, objective, 1000, spent=800, kept=True)
     with closing(study):
         family = next(family for family in search.families if family.model == model)
         search.trial(family)
@@ -186,13 +186,13 @@ def test_a_search_that_goes_on_draws_what_it_would_have_drawn(tmp_path: Path) ->
     for folder in (whole, parts):
         folder.mkdir()
     one = FakeObjective(FakeClock())
-    search, study = make_search(whole, one, 100_000, ("item-knn",))
+    search, study = make_search(whole, one, 100_000, ("item-knn",), kept=True)
     with closing(study):
         for _ in range(12):
             search.trial(search.families[0])
     other = FakeObjective(FakeClock())
     for count in (5, 7):
-        search, study = make_search(parts, other, 100_000, ("item-knn",))
+        search, study = make_search(parts, other, 100_000, ("item-knn",), kept=True)
         with closing(study):
             for _ in range(count):
                 search.trial(search.families[0])

@@ -246,9 +246,7 @@ class Family:
     def _sampler(self, number: int) -> BaseSampler:
         """A sampler that knows nothing but the trials and its seed, so that a search that goes on draws as it would."""
         seed = zlib.crc32(f"{self.seed}/{self.model}/{number}".encode())
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return TPESampler(n_startup_trials=RANDOM_TRIALS, multivariate=True, seed=seed)
+        return TPESampler(n_startup_trials=RANDOM_TRIALS, multivariate=True, seed=seed)
 
 
 def model_value(trial: FrozenTrial) -> float | None:
