@@ -85,7 +85,9 @@ def _bare(bundle: Bundle) -> Way:
     ready: dict[int, tuple[object, ...]] = {}
 
     def encode(ids: list[str], history: Histories) -> object:
-        batch, places = ready.setdefault(len(ids), _ready(model, history))
+        if len(ids) not in ready:
+            ready[len(ids)] = _ready(model, history)
+        batch, places = ready[len(ids)]
         with torch.inference_mode():
             return F.linear(model.answer_states(batch, places), *model.output_table())  # type: ignore[arg-type]
 

@@ -155,17 +155,18 @@ def _answer(
 ) -> Recommendations:
     _check_k(k)
     catalog = bundle.catalog
-    history = given.item[given.start[0] : given.end[0]]
-    untrained = [catalog.title(index) for index in dict.fromkeys(history.tolist()) if not _trained(bundle)[index]]
-    if untrained:
-        notes.append(f"not seen in training, so the model knows nothing of it: {', '.join(untrained)}")
+    names, history = catalog.names, given.item[given.start[0] : given.end[0]]
+    untrained = history[~_trained(bundle)[history]]
+    if len(untrained):
+        said = ", ".join(names[index - 1] for index in dict.fromkeys(untrained.tolist()))
+        notes.append(f"not seen in training, so the model knows nothing of it: {said}")
     lists = bundle.model.recommend(given, k, candidates, seen)
     fallback = bool(lists.fallback[0])
     if fallback:
         notes.append("nothing is known of this history, so these are the most popular items")
     items = [
-        Recommended(rank=rank + 1, item=catalog.id(index), title=catalog.title(index), score=float(score))
-        for rank, (index, score) in enumerate(zip(lists.items[0].tolist(), lists.scores[0], strict=True))
+        Recommended(rank=rank, item=catalog.ids[index - 1], title=names[index - 1], score=score)
+        for rank, (index, score) in enumerate(zip(lists.items[0].tolist(), lists.scores[0].tolist(), strict=True), 1)
         if index
     ]
     if len(items) < k:
@@ -174,7 +175,7 @@ def _answer(
         user=user,
         model=bundle.manifest.model,
         seen=seen,
-        history=[catalog.title(index) for index in history.tolist()],
+        history=[names[index - 1] for index in history.tolist()],
         items=items,
         fallback=fallback,
         notes=notes,
@@ -186,6 +187,8 @@ def _trained(bundle: Bundle) -> Bools:
 
 
 def _candidates(bundle: Bundle, only: Sequence[str], exclude: str | Sequence[str | int]) -> tuple[Bools, list[str]]:
+    if not only and not exclude:
+        return _trained(bundle), []
     named = find_items(exclude, bundle.catalog)
     candidates = _trained(bundle) & bundle.catalog.matching(only)
     candidates[named.indices] = False

@@ -55,15 +55,3 @@ def test_the_filter_lets_early_states_see_later_events() -> None:
         return model.states(steps.encode(steps.start, steps.end))[0]
 
     assert not torch.allclose(first_state(4), first_state(5))
-
-
-@pytest.mark.parametrize("lengths", [[5, 5], [1, 4, 9]])
-def test_the_newest_state_alone_is_that_of_the_whole_row(lengths: list[int]) -> None:
-    torch.manual_seed(0)
-    model = build(BSARec, {"width": 8, "heads": 2, "dropout": 0.0}, Items(np.arange(10), np.arange(10, dtype=np.int32)))
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.5)
-    steps = Steps(Histories.from_lists([list(range(1, length + 1)) for length in lengths], 9))
-    batch = steps.encode(steps.start, steps.end)
-    newest = batch.lengths.cumsum(0) - 1
-    torch.testing.assert_close(model.answer_states(batch, newest), model.states(batch)[newest])

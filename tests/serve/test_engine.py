@@ -244,6 +244,10 @@ def test_an_item_added_at_run_time_is_found_by_its_events_from_then_on(engine: E
     assert "tent" not in items(answer)  # seen, now that it is an item
     assert answer.unknown_items == 1  # but the model still can't read it
     assert "tent" in items(engine.recommend([Request(user="other", k=61)])[0])
+    history = (HistoryItem("tent", action="view"), HistoryItem("3"), HistoryItem("no such thing"))
+    typed = engine.recommend([Request(history=history, k=60, rules=Rules(seen="exclude"))])[0]
+    assert typed.unknown_items == 2
+    assert not {"tent", "3"} & set(items(typed))
 
 
 def test_a_deleted_item_is_in_no_list_from_the_next_request_on(engine: Engine, store: EventStore) -> None:

@@ -93,9 +93,14 @@ class Catalog:
         rows = [*range(len(self)), *range(len(self))]
         return {name.casefold(): row + 1 for name, row in reversed(list(zip(names, rows, strict=False)))}
 
+    @property
+    def names(self) -> list[str]:
+        """What people read of each item, by row: titles, or ids where the catalog has no titles."""
+        return self.titles or self.ids
+
     def title(self, index: int) -> str:
         """Title of an item index, or its id."""
-        return self.titles[index - 1] if self.titles else self.id(index)
+        return self.names[index - 1]
 
     def find(self, text: str) -> int:
         """Index of an item by id, or else by title (letter case aside); 0 when there is none."""
@@ -103,7 +108,7 @@ class Catalog:
 
     def suggest(self, text: str, n: int = 3) -> list[str]:
         """Titles (or ids) that come close to a text."""
-        every = self.titles or self.ids
+        every = self.names
         # by what a name begins with too: "Godfathr" is near "Godfather, The (1972)"
         names = {re.split("[,:(]", name)[0].strip().casefold(): name for name in reversed(every)}
         names |= {name.casefold(): name for name in reversed(every)}

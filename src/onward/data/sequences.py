@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -141,7 +142,7 @@ class Histories:
     def from_lists(cls, lists: Sequence[Sequence[int]], n_items: int, at: Ints | None = None) -> Histories:
         """Histories of plain item indices, oldest first. Raises DataError for an index that is no item."""
         lengths = np.array([len(items) for items in lists], dtype=np.int64)
-        flat = np.array([item for items in lists for item in items], dtype=np.int64)
+        flat = np.fromiter(chain.from_iterable(lists), dtype=np.int64, count=int(lengths.sum()))
         wrong = flat[(flat < 1) | (flat > n_items)]
         if len(wrong):
             raise DataError(f"item index {wrong[0]} is outside 1 to {n_items}")

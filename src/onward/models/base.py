@@ -273,7 +273,7 @@ class Recommender(ABC):
             return histories.lengths > 0
         if len(histories) == 1:  # the request of a live service, which feels every array that is made
             items = histories.item[histories.start[0] : histories.end[0]]
-            return np.array([self.items.train_counts[items].any()])
+            return np.array([self.items.candidates[items].any()])
         rows, positions = histories.positions()
         seen = self.items.train_counts[histories.item[positions]] > 0
         return np.bincount(rows[seen], minlength=len(histories)) > 0
@@ -292,7 +292,10 @@ def mask_scores(scores: Tensor, exclude: Histories | None, candidates: Bools) ->
     if exclude is not None and len(exclude) == 1:  # one mask is then enough
         unwanted[exclude.item[exclude.start[0] : exclude.end[0]]] = True
         exclude = None
-    scores.masked_fill_(torch.from_numpy(unwanted).to(scores.device), -torch.inf)
+    if scores.device.type == "cpu":  # of one row in half the time that masked_fill_ takes
+        np.copyto(scores.numpy(), -np.inf, where=unwanted)
+    else:
+        scores.masked_fill_(torch.from_numpy(unwanted).to(scores.device), -torch.inf)
     if exclude is not None:
         rows, positions = exclude.positions()
         places = rows * scores.shape[1] + exclude.item[positions]

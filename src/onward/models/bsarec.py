@@ -29,9 +29,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from onward.models.base import Traits
+from onward.models.newest import Asked, at_steps
 from onward.models.noise import dropout
 from onward.models.rows import Rows
-from onward.models.sasrec import Asked, Block, SASRec, SASRecConfig, at_steps
+from onward.models.sasrec import Block, SASRec, SASRecConfig
 from onward.space import Choice, Range
 
 
@@ -86,7 +87,7 @@ class BSARec(SASRec):
         return x_BLD
 
     def newest_states(self, inputs_BLD: Tensor, rows: Rows, newest: Asked) -> Tensor:
-        """As `SASRec.newest_states`."""
+        """As in `NewestAlone`."""
         x_BLD, waves_BLK = self._begin(inputs_BLD, rows)
         *earlier, final = self.blocks
         for block in earlier:

@@ -21,7 +21,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from onward.models.sasrec import Asked, Block, SASRec, SASRecConfig, at_steps
+from onward.models.newest import Asked, at_steps
+from onward.models.sasrec import Block, SASRec, SASRecConfig
 from onward.space import Choice
 
 

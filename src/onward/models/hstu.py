@@ -32,9 +32,10 @@ from torch.nn import functional as F
 from onward.errors import ConfigError
 from onward.models.base import Traits
 from onward.models.features.times import time_buckets
+from onward.models.newest import Asked, NewestAlone, at_steps
 from onward.models.noise import dropout
 from onward.models.rows import Rows
-from onward.models.sequence import SequenceConfig, SequenceModel
+from onward.models.sequence import SequenceConfig
 from onward.space import Choice
 
 CHUNK_WEIGHTS = 4_000_000
@@ -66,27 +67,40 @@ class HSTUBlock(nn.Module):
         self.position_bias = nn.Parameter(torch.empty(config.max_length))
         self.time_bias = nn.Parameter(torch.empty(config.time_buckets))
 
-    def forward(self, x_BLD: Tensor, distance_LL: Tensor, bucket_BLL: Tensor, share_LL: Tensor) -> Tensor:
-        """(B, L, D) to (B, L, D).
+    def forward(
+        self,
+        x_BLD: Tensor,
+        distance_LL: Tensor,
+        bucket_BLL: Tensor,
+        share_LL: Tensor,
+        asked: Asked | None = None,
+    ) -> Tensor:
+        """(B, L, D) to (B, L, D); with `asked`, only the result of one step of each row: (B, 1, D).
 
         Args:
             distance_LL: (L, L) int64 steps from j to i. bucket_BLL: (B, L, L) int64 bucket of the time from j to i.
-            share_LL: (L, L) what a weight is multiplied by: 1 / (i + 1), and 0 where j is after i.
+            share_LL: (L, L) what a weight is multiplied by: 1 / (i + 1), and 0 where j is after i. With `asked` each is
+                of that step alone: (B or 1, 1, L).
         """
-        b, length, width = x_BLD.shape
-        parts = F.silu(self.gate_value_query_key(self.norm(x_BLD)))
-        gate_BLD, mixing = parts[..., :width], parts[..., width:]
-        value, query, key = mixing.view(b, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        normed_BLD = self.norm(x_BLD)
+        if asked is None:
+            gate_BLD, value, query, key = F.silu(self.gate_value_query_key(normed_BLD)).chunk(4, 2)
+        else:
+            of_gate, of_value, of_query, of_key = self.gate_value_query_key.weight.chunk(4)
+            newest_B1D = at_steps(normed_BLD, asked)
+            gate_BLD, query = F.silu(F.linear(newest_B1D, of_gate)), F.silu(F.linear(newest_B1D, of_query))
+            value, key = F.silu(F.linear(normed_BLD, of_value)), F.silu(F.linear(normed_BLD, of_key))
+        value, query, key = (x.view(*x.shape[:2], self.heads, -1).transpose(1, 2) for x in (value, query, key))
         time_bias_BLL = self.time_bias.index_select(0, bucket_BLL.flatten()).view_as(bucket_BLL)
         bias_BLL = self.position_bias[distance_LL] + time_bias_BLL
-        weights_BHLL = F.silu(query @ key.transpose(2, 3) + bias_BLL[:, None]) * share_LL
-        mixed_BLD = (weights_BHLL @ value).transpose(1, 2).reshape(b, length, width)
+        weights_BHLL = F.silu(query @ key.transpose(2, 3) + bias_BLL[:, None]) * share_LL.unsqueeze(-3)
+        mixed_BLD = (weights_BHLL @ value).transpose(1, 2).flatten(2)
         gated_BLD = dropout(self.mixed_norm(mixed_BLD) * gate_BLD, self.rate, self.training)
         added_BLD: Tensor = self.project(gated_BLD)
-        return x_BLD + added_BLD
+        return at_steps(x_BLD, asked) + added_BLD
 
 
-class HSTU(SequenceModel):
+class HSTU(NewestAlone):
     """Hierarchical sequential transduction unit: gated attention that knows how long ago each event was."""
 
     name = "hstu"
@@ -112,6 +126,14 @@ class HSTU(SequenceModel):
 
     def encode(self, inputs_BLD: Tensor, rows: Rows) -> Tensor:
         """(B, L, D) states; what stands after a row's length never reaches an earlier step."""
+        return self._run(inputs_BLD, rows)
+
+    def newest_states(self, inputs_BLD: Tensor, rows: Rows, newest: Asked) -> Tensor:
+        """As in `NewestAlone`."""
+        return self._run(inputs_BLD, rows, newest)
+
+    def _run(self, inputs_BLD: Tensor, rows: Rows, asked: Asked | None = None) -> Tensor:
+        """(B, L, D) states; with `asked` (B, 1, D) of one step of each row."""
         length, width = inputs_BLD.shape[1:]
         x_BLD = inputs_BLD * math.sqrt(width) + self.position[:length]
         x_BLD = dropout(x_BLD, self.config.dropout, self.training)
@@ -121,13 +143,23 @@ class HSTU(SequenceModel):
         bucket_BLL = self._buckets(rows)
         distance_LL = distance_LL.clamp(min=0)
         some = max(1, CHUNK_WEIGHTS // (self.heads * length * length))
-        chunks = [slice(first, first + some) for first in range(0, len(x_BLD), some)]
-        return torch.cat([self._run(x_BLD[rows], distance_LL, bucket_BLL[rows], share_LL) for rows in chunks])
+        states = []
+        for first in range(0, len(x_BLD), some):
+            chunk = slice(first, first + some)
+            of_chunk = asked[chunk] - first * length if isinstance(asked, Tensor) else asked
+            states.append(self._states(x_BLD[chunk], distance_LL, bucket_BLL[chunk], share_LL, of_chunk))
+        return torch.cat(states)
 
-    def _run(self, x_BLD: Tensor, distance_LL: Tensor, bucket_BLL: Tensor, share_LL: Tensor) -> Tensor:
-        for block in self.blocks:
+    def _states(
+        self, x_BLD: Tensor, distance_LL: Tensor, bucket_BLL: Tensor, share_LL: Tensor, asked: Asked | None
+    ) -> Tensor:
+        *earlier, final = self.blocks
+        for block in earlier:
             x_BLD = block(x_BLD, distance_LL, bucket_BLL, share_LL)
-        states_BLD: Tensor = self.norm(x_BLD)
+        if asked is not None:
+            step = asked % len(share_LL) if isinstance(asked, Tensor) else asked
+            distance_LL, share_LL = (of_steps[step].unsqueeze(-2) for of_steps in (distance_LL, share_LL))
+        states_BLD: Tensor = self.norm(final(x_BLD, distance_LL, at_steps(bucket_BLL, asked), share_LL, asked))
         return states_BLD
 
     def _buckets(self, rows: Rows) -> Tensor:

@@ -26,9 +26,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from onward.models.base import Traits
+from onward.models.newest import Asked, NewestAlone, at_steps
 from onward.models.noise import dropout
 from onward.models.rows import Rows
-from onward.models.sequence import SequenceConfig, SequenceModel
+from onward.models.sequence import SequenceConfig
 from onward.space import Choice
 
 SLOWEST, FASTEST = 0.99, 0.8
@@ -113,9 +114,10 @@ class LRUBlock(nn.Module):
         for added in (self.out, self.narrow):  # a state starts as its own item
             nn.init.normal_(added.weight, std=0.02)
 
-    def forward(self, x_BLD: Tensor) -> Tensor:
-        """(B, L, D) to (B, L, D)."""
-        return self._feed(x_BLD, scan(self._read(x_BLD), self._decay()))
+    def forward(self, x_BLD: Tensor, asked: Asked | None = None) -> Tensor:
+        """(B, L, D) to (B, L, D); with `asked`, only the result of one step of each row: (B, 1, D)."""
+        memory_BLS = scan(self._read(x_BLD), self._decay())
+        return self._feed(at_steps(x_BLD, asked), at_steps(memory_BLS, asked))
 
     def advance(self, x_BD: Tensor, memory_BS: Tensor) -> tuple[Tensor, Tensor]:
         """One step: (B, D) and (B, S) complex to the same."""
@@ -140,7 +142,7 @@ class LRUBlock(nn.Module):
         return x + added
 
 
-class LRURec(SequenceModel):
+class LRURec(NewestAlone):
     """Linear recurrent units: trained in parallel, and a state of constant size for histories without end."""
 
     name = "lrurec"
@@ -166,6 +168,15 @@ class LRURec(SequenceModel):
             x_BLD = block(x_BLD)
         states_BLD: Tensor = self.norm(x_BLD)
         return states_BLD
+
+    def newest_states(self, inputs_BLD: Tensor, rows: Rows, newest: Asked) -> Tensor:
+        """As in `NewestAlone`."""
+        x_BLD = self._enter(inputs_BLD)
+        *earlier, final = self._blocks()
+        for block in earlier:
+            x_BLD = block(x_BLD)
+        states_B1D: Tensor = self.norm(final(x_BLD, newest))
+        return states_B1D
 
     def start_state(self, rows: int) -> Tensor:
         """(B, S) float32 state of as many histories in which nothing happened; see `Stepwise`."""

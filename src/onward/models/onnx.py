@@ -23,9 +23,9 @@ from onward.data.sequences import Histories
 from onward.errors import ConfigError, FormatError, MissingExtraError
 from onward.models.base import Recommender
 from onward.models.lru import LRURec
+from onward.models.newest import NewestAlone
 from onward.models.recurrent import RNN
 from onward.models.rows import Rows
-from onward.models.sasrec import SASRec
 from onward.models.sequence import ItemVectors, SequenceModel
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class _Newest(nn.Module):
         longest = vectors_BLD.shape[1]
         rows = _Padded(lengths_B, longest)
         newest_B = torch.arange(vectors_BLD.shape[0]) * longest + lengths_B - 1
-        if isinstance(self.model, SASRec):  # its last block works for the newest step alone
+        if isinstance(self.model, NewestAlone):  # its last block works for the newest step alone
             return self.model.newest_states(vectors_BLD, rows, newest_B).squeeze(1)
         return self.model.encode(vectors_BLD, rows).flatten(0, 1).index_select(0, newest_B)
 

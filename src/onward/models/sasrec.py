@@ -19,17 +19,13 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from onward.data.batches import Batch
 from onward.errors import ConfigError
 from onward.models.base import Traits
+from onward.models.newest import Asked, NewestAlone, at_steps
 from onward.models.noise import dropout
 from onward.models.rows import Rows
-from onward.models.sequence import SequenceConfig, SequenceModel
+from onward.models.sequence import SequenceConfig
 from onward.space import Choice
-
-Asked = Tensor | slice
-"""One step of each row: (B,) int64 places among the B x L, or `LAST`."""
-LAST = slice(-1, None)
 
 
 class SASRecConfig(SequenceConfig):
@@ -67,36 +63,34 @@ class Block(nn.Module):
         return x_BLD + self._drop(self.narrow(inner))
 
     def _attend(self, x_BLD: Tensor, seen: Tensor | None = None, asked: Asked | None = None) -> Tensor:
-        b, _, width = x_BLD.shape
+        width = x_BLD.shape[2]
         parts = self.query_key_value
         if asked is None:
-            query, key, value = self._by_head(parts(x_BLD), 3)
+            query, key, value = parts(x_BLD).chunk(3, 2)
         else:
-            (query,) = self._by_head(F.linear(at_steps(x_BLD, asked), parts.weight[:width], parts.bias[:width]), 1)
-            key, value = self._by_head(F.linear(x_BLD, parts.weight[width:], parts.bias[width:]), 2)
-        causal = seen is None and asked is None
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=seen, is_causal=causal)
-        projected: Tensor = self.project(mixed.transpose(1, 2).reshape(b, -1, width))
+            query = F.linear(at_steps(x_BLD, asked), parts.weight[:width], parts.bias[:width])
+            key, value = F.linear(x_BLD, parts.weight[width:], parts.bias[width:]).chunk(2, 2)
+        projected: Tensor = self.project(attention(query, key, value, self.heads, seen, seen is None and asked is None))
         return projected
-
-    def _by_head(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
-        """(B, L, parts x D) to `parts` tensors (B, H, L, D / H)."""
-        return x.view(*x.shape[:2], parts, self.heads, -1).permute(2, 0, 3, 1, 4).unbind()
 
     def _drop(self, x: Tensor) -> Tensor:
         return dropout(x, self.rate, self.training)
 
 
-def at_steps(x_BLD: Tensor, asked: Asked | None) -> Tensor:
-    """(B, 1, D) one step of each row; all of them where that is None."""
-    if asked is None:
-        return x_BLD
-    if isinstance(asked, slice):
-        return x_BLD[:, asked]
-    return x_BLD.flatten(0, 1).index_select(0, asked).unsqueeze(1)
+def attention(
+    query_BQD: Tensor, key_BLD: Tensor, value_BLD: Tensor, heads: int, seen: Tensor | None, causal: bool
+) -> Tensor:
+    """(B, Q, D) the values mixed by each head; `seen` as in `Block.forward`."""
+    if torch.compiler.is_exporting():  # one node reads rows as they lie, which spares a graph ten that turn them
+        return torch.onnx.ops.attention(
+            query_BQD, key_BLD, value_BLD, attn_mask=seen, is_causal=causal, q_num_heads=heads, kv_num_heads=heads
+        )[0]
+    query, key, value = (x.view(*x.shape[:2], heads, -1).transpose(1, 2) for x in (query_BQD, key_BLD, value_BLD))
+    mixed_BHQD = F.scaled_dot_product_attention(query, key, value, attn_mask=seen, is_causal=causal)
+    return mixed_BHQD.transpose(1, 2).flatten(2)
 
 
-class SASRec(SequenceModel):
+class SASRec(NewestAlone):
     """Self-attentive sequential recommendation."""
 
     name = "sasrec"
@@ -129,19 +123,8 @@ class SASRec(SequenceModel):
         states_BLD: Tensor = self.norm(x_BLD)
         return states_BLD
 
-    def answer_states(self, batch: Batch, places: Tensor) -> Tensor:
-        """Where only each row's newest step is asked for, the last block's work is done for that one alone."""
-        if len(places) > len(batch.lengths):
-            return super().answer_states(batch, places)
-        rows = Rows(batch)
-        if len(rows.lengths) == 1:
-            return self.newest_states(rows.padded(self._vectors(batch)), rows, LAST).squeeze(1)
-        newest_B = torch.arange(len(places), device=places.device) * rows.longest + rows.lengths - 1
-        row_n = torch.bucketize(places, rows.lengths.cumsum(0), right=True)
-        return self.newest_states(rows.padded(self._vectors(batch)), rows, newest_B).squeeze(1).index_select(0, row_n)
-
     def newest_states(self, inputs_BLD: Tensor, rows: Rows, newest: Asked) -> Tensor:
-        """(B, 1, D) state of one step of each row."""
+        """As in `NewestAlone`."""
         x_BLD = self._placed(inputs_BLD)
         *earlier, final = self.blocks
         for block in earlier:

@@ -66,6 +66,14 @@ class LiveCatalog:
         """Index of an id; 0 for one that is in neither catalog."""
         return self._model.index_of(item) or self._added.get(item, 0)
 
+    def indices(self, items: Sequence[str]) -> Ints:
+        """(n,) int64 index of each id, as `index` gives it."""
+        found = self._model.index(items).astype(np.int64)
+        if self._added:
+            for place in np.flatnonzero(found == 0).tolist():
+                found[place] = self._added.get(items[place], 0)
+        return found
+
     @cached_property
     def _added_ids(self) -> list[str]:
         return list(self._added)

@@ -137,19 +137,22 @@ class HistoryReader:
         """The history that comes with a request, as if its events had been stored in this order. Times count where
         every event has one; elsewhere each event is at a moment of its own."""
         history = request.history or ()
-        names = ["", *dict.fromkeys(one.action for one in history if one.action)]
+        actions = [one.action or "" for one in history]
+        names = list(dict.fromkeys(["", *actions]))
+        keys = {name: key for key, name in enumerate(names)}
         known = [one.time for one in history if one.time is not None]
         timed = len(known) == len(history)
         values = [np.nan if one.value is None else one.value for one in history]
         places = np.arange(len(history))
         typed = StoredHistory(
-            np.array([catalog.index(one.item) for one in history], dtype=np.int64),
+            catalog.indices([one.item for one in history]),
             np.array(known, dtype=np.int64) if timed else places,
-            np.array([names.index(one.action or "") for one in history], dtype=np.int64),
+            np.array([keys[action] for action in actions], dtype=np.int64),
             np.array(values, dtype=np.float32),
             places,
         )
-        typed = _select(typed, np.argsort(typed.times, kind="stable"))
+        if timed:
+            typed = _select(typed, np.argsort(typed.times, kind="stable"))
         baskets = {place: one.group for place, one in enumerate(history) if one.group is not None}
         typed, groups = self._arranged(typed, baskets if self._baskets else {})
         features = {place: one.features for place, one in enumerate(history)}

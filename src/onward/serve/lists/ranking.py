@@ -68,15 +68,14 @@ class Exact:
         self._mask(plans, seen)
 
     def _mask(self, plans: Sequence[Plan], seen: Sequence[NDArray[np.integer]]) -> None:
+        scores = self._scores.numpy()
         if all(plan is plans[0] for plan in plans):
-            self._scores.masked_fill_(plans[0].unwanted, -torch.inf)
+            np.copyto(scores, -np.inf, where=plans[0].unwanted.numpy())
         else:
-            for row, plan in enumerate(plans):
-                self._scores[row].masked_fill_(plan.unwanted, -torch.inf)
-        size = self._scores.shape[1]
-        parts = [items[items < size].astype(np.int64) + row * size for row, items in enumerate(seen)]
-        places = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        self._scores.view(-1).index_fill_(0, torch.from_numpy(places), -torch.inf)
+            for row, plan in zip(scores, plans, strict=True):
+                np.copyto(row, -np.inf, where=plan.unwanted.numpy())
+        for row, items in zip(scores, seen, strict=True):
+            row[items[items < len(row)]] = -np.inf
 
     def top(self, rows: Sequence[int], depth: int) -> tuple[Ints, Floats]:
         """As in `Candidates`."""

@@ -44,11 +44,12 @@ class RememberedStates:
         keys = [self._key(histories, row) for row in range(len(histories))]
         found = [self._find(key) for key in keys]
         missing = [row for row, state in enumerate(found) if state is None]
-        if missing:
-            some = histories if len(missing) == len(keys) else histories.select(np.array(missing))
-            for row, state in zip(missing, self._encode(some).unbind(), strict=True):
-                found[row] = self._keep(keys[row], state.clone())  # a view would hold the whole batch in memory
-        return torch.stack([state for state in found if state is not None])
+        if not missing:
+            return torch.stack([state for state in found if state is not None])
+        encoded = self._encode(histories if len(missing) == len(keys) else histories.select(np.array(missing)))
+        for row, state in zip(missing, encoded, strict=True):
+            found[row] = self._keep(keys[row], state.clone())  # a view would hold the whole batch in memory
+        return encoded if len(missing) == len(keys) else torch.stack([state for state in found if state is not None])
 
     def _key(self, histories: Histories, row: int) -> bytes:
         end = histories.end[row]
