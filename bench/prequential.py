@@ -1,14 +1,17 @@
 """Refit policies along the time line: never, full retraining, fine-tuning, on three public logs.
 
-    python bench/prequential.py --data DATA --work WORK [--only movietweetings-100k]
+    python bench/prequential.py --data DATA --work WORK [--only ml-100k] [--early [--set fine_tune.replay=2]]
 
 DATA holds the folders `ml-100k`, `movietweetings-100k` and `foursquare-nyc`. Of each log the first 60% of the events
 train, the next 10% validate and the last 30% are walked over in six or eight periods of equal numbers of events. The
-model is SASRec, 64 wide. Epochs (and, where several are given, dropout) are chosen on the validation part, how to
-fine-tune by going on with its first half and predicting the second, and the test part is walked over once. One thread.
+model is SASRec, 64 wide. Epochs (and, where several are given, dropout) are chosen on the validation part, and the test
+part is walked over once. One thread.
 
-Writes bench/PREQUENTIAL.md, after each log, and exits with 1 when a bar is missed. What is there in WORK is not done
-again.
+With --early the events before the test part are all there is: the last 30% of them are walked over in the same way,
+with --set to choose how to fine-tune. So the package's defaults were chosen, which are what is measured.
+
+Writes bench/PREQUENTIAL.md, after each log and not with --early, and exits with 1 when a bar is missed. What is there
+in WORK is not done again.
 """
 
 from __future__ import annotations
@@ -16,7 +19,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,17 +29,16 @@ import polars as pl
 import torch
 
 from onward.bundle import load_bundle
-from onward.config import FineTuneConfig
+from onward.config import Config, FineTuneConfig, SplitConfig, apply_settings
 from onward.data.as_of import write_as_of
 from onward.data.dataset import open_dataset
 from onward.data.prepare import prepare
-from onward.data.split import split_periods
-from onward.evaluate.answers import MAIN, answer
+from onward.data.split import split
+from onward.evaluate.answers import MAIN
 from onward.evaluate.report_text import day
 from onward.evaluate.results import Estimate
 from onward.prequential.results import PolicyResult, Prequential, Scope
 from onward.prequential.walk import prequential
-from onward.train.go_on import go_on
 from onward.train.run import train
 
 HERE = Path(__file__).parent
@@ -47,10 +48,6 @@ SETTINGS = [
     "model.width=64",
     "model.max_length=50",
     "train.patience=2",
-]
-FINE_TUNE = [
-    FineTuneConfig(epochs=epochs, learning_rate_share=share, replay=replay)
-    for epochs, share, replay in ((1, 0.5, 1.0), (3, 0.25, 1.0), (3, 0.5, 4.0))
 ]
 
 
@@ -91,11 +88,21 @@ def read_log(name: str, data: Path) -> pl.DataFrame | Path:
     return folder
 
 
-def measure(name: str, data: Path, work: Path) -> Prequential:
+class Given(Config):
+    """What `--set` can say."""
+
+    fine_tune: FineTuneConfig = FineTuneConfig()
+    """How `fine-tune` goes on."""
+
+
+def measure(name: str, data: Path, work: Path, early: bool, fine_tune: FineTuneConfig) -> Prequential:
     """Prepare, choose on validation, walk over the test part once."""
     dataset = work / "dataset"
     if not dataset.is_dir():
         prepare(read_log(name, data), dataset, time_unit="min" if name == "foursquare-nyc" else None)
+    if early:
+        dataset = before_the_test(dataset, work / "early")
+        work = work / "early"
     run = choose_run(dataset, work, LOGS[name])
     split = load_bundle(run).manifest.split
     time = open_dataset(dataset).histories.time
@@ -107,7 +114,7 @@ def measure(name: str, data: Path, work: Path) -> Prequential:
         work / "walk",
         every=str(every),
         policies=["never", "full", "fine-tune", "full:4"],
-        fine_tune=choose_fine_tune(run, work),
+        fine_tune=fine_tune,
         resume=True,
         on_step=lambda what, done, total: print(f"{name}: {what} ({done} of {total} done)", flush=True),
     )
@@ -129,29 +136,16 @@ def choose_run(dataset: Path, work: Path, log: Log) -> Path:
     return max(found, key=lambda run: found[run])
 
 
-def choose_fine_tune(run: Path, work: Path) -> FineTuneConfig:
-    """What does best on the second half of the validation part, after going on with the first half."""
-    record = work / "fine_tune.json"
-    if not record.is_file():
-        dataset, bundle = open_dataset(work / "dataset"), load_bundle(run)
-        split = bundle.manifest.split
-        time = dataset.histories.time
-        assert time is not None
-        assert split.valid_from is not None
-        assert split.test_from is not None
-        inside = time[(time >= split.valid_from) & (time < split.test_from)]
-        middle = int(sorted(inside.tolist())[len(inside) // 2])
-        shutil.rmtree(work / "known", ignore_errors=True)
-        known = write_as_of(dataset, middle, work / "known")
-        (part,) = split_periods(dataset.histories, [(middle, split.test_from)], split)
-        found = []
-        for number, how in enumerate(FINE_TUNE):
-            go_on(bundle, known, work / "tuned", split.valid_from, how, overwrite=True, progress=False)
-            answers = answer(load_bundle(work / "tuned"), dataset, part, bundle.manifest.seen)
-            found.append((float(answers[MAIN].mean()), number))  # type: ignore[arg-type]
-            print(f"{work.name}: {how}: {found[-1][0]:.4f}", flush=True)
-        record.write_text(FINE_TUNE[max(found)[1]].model_dump_json(), encoding="utf-8")
-    return FineTuneConfig.model_validate_json(record.read_text(encoding="utf-8"))
+def before_the_test(dataset: Path, work: Path) -> Path:
+    """The events before a dataset's test part, as a dataset of their own."""
+    if not (work / "dataset").is_dir():
+        whole = open_dataset(dataset)
+        shares = SplitConfig.parse({"valid_share": 0.1, "test_share": 0.3})
+        until = split(whole.histories, shares).config.test_from
+        assert until is not None
+        work.mkdir(parents=True, exist_ok=True)
+        write_as_of(whole, until, work / "dataset")
+    return work / "dataset"
 
 
 def met(result: Prequential) -> dict[str, bool]:
@@ -235,13 +229,23 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--only", nargs="*", default=list(LOGS))
+    parser.add_argument("--early", action="store_true")
+    parser.add_argument("--set", action="append", default=[], help="how fine-tune goes on, with --early")
     given = parser.parse_args()
+    if given.set and not given.early:
+        parser.error("--set chooses the defaults, which is done with --early; without it they are measured")
+    fine_tune = Given.parse(apply_settings({}, given.set)).fine_tune
     torch.set_num_threads(1)
     for name in given.only:
         (given.work / name).mkdir(parents=True, exist_ok=True)
-        measure(name, given.data, given.work / name)
-        write(results := finished(given.work))
-    return int(not all(good for result in results.values() for good in met(result).values()))
+        result = measure(name, given.data, given.work / name, given.early, fine_tune)
+        if given.early:
+            print("\n".join([f"{name}, before its test part:", *map(_row, result.policies)]), flush=True)
+        else:
+            write(finished(given.work))
+    if given.early:
+        return 0
+    return int(not all(good for result in finished(given.work).values() for good in met(result).values()))
 
 
 def finished(work: Path) -> dict[str, Prequential]:

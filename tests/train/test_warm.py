@@ -5,20 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 import torch
 
 from onward.bundle import export, load_bundle, read_sums
-from onward.config import FineTuneConfig, SplitConfig, TrainConfig
+from onward.config import FineTuneConfig, SplitConfig
 from onward.data.catalog import Catalog
 from onward.data.dataset import Dataset
 from onward.data.prepare import prepare
 from onward.data.sequences import Histories
 from onward.data.split import Split, split
 from onward.data.synthetic import chain_events
-from onward.data.targets import WEIGHT
 from onward.errors import ConfigError
 from onward.models.base import build, make_items
 from onward.models.features.columns import CategoryColumn
@@ -26,7 +24,6 @@ from onward.models.registry import MODELS, model_class
 from onward.models.sequence import SequenceModel
 from onward.train import loop
 from onward.train.features import fit_features
-from onward.train.fine_tune import tuned, with_replay
 from onward.train.go_on import go_on
 from onward.train.run import train
 from onward.train.warm import WarmStart, item_axes, warm_start
@@ -208,54 +205,6 @@ def test_a_log_of_other_items_is_refused(logs: tuple[Dataset, Dataset], tmp_path
 
 
 # fine-tuning
-
-
-def three_histories() -> Histories:
-    """Users of 4, 3 and 5 events; those from 100 microseconds on are new: 1, 0 and 2."""
-    time = np.array([1, 2, 3, 100, 4, 5, 6, 1, 2, 3, 101, 102], dtype=np.int64)
-    end = np.array([4, 7, 12])
-    return Histories({"item": np.arange(1, 13, dtype=np.int32), "time": time}, end - [4, 3, 5], end, 12)
-
-
-def test_new_events_are_targets_and_whole_users_are_replayed() -> None:
-    data = three_histories()
-    new = data.columns["time"] >= 100
-    assert (with_replay(data, 100, 0.0, 0).columns[WEIGHT] == new).all()
-    drawn = set()
-    for seed in range(20):
-        weight = with_replay(data, 100, 1.0, seed).columns[WEIGHT]
-        users = [user for user in range(3) if weight[data.start[user] : data.end[user]].all()]
-        assert len(users) == 1  # any of them has as many older events as there are new ones
-        drawn |= set(users)
-        others = np.ones(12, dtype=bool)
-        others[data.start[users[0]] : data.end[users[0]]] = False
-        assert (weight[others] == new[others]).all()
-    assert drawn == {0, 1, 2}
-    assert (with_replay(data, 100, 100.0, 0).columns[WEIGHT] == 1).all()
-
-
-def test_events_keep_what_they_weigh() -> None:
-    weighted = three_histories()
-    given = np.linspace(0, 2, 12, dtype=np.float32)
-    weighted = replace(weighted, columns={**weighted.columns, WEIGHT: given})
-    assert np.allclose(with_replay(weighted, 100, 100.0, 0).columns[WEIGHT], given)
-
-
-def test_nothing_new_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="no training event happened since 103"):
-        with_replay(three_histories(), 103, 1.0, 0)
-    timeless = three_histories()
-    timeless = replace(timeless, columns={"item": timeless.item})
-    with pytest.raises(ConfigError, match="without event times"):
-        with_replay(timeless, 100, 1.0, 0)
-
-
-def test_settings_are_those_of_the_training_but_for_what_is_tuned() -> None:
-    train = TrainConfig(epochs=40, stop_after=7.5, learning_rate=0.01, schedule="plateau", clip_norm=3.0)
-    made = tuned(train, FineTuneConfig(epochs=2, learning_rate_share=0.1))
-    assert (made.epochs, made.stop_after, made.learning_rate) == (2, None, pytest.approx(0.001))
-    assert made.clip_norm == 3.0
-    assert made.schedule == "constant"  # nothing validates, so no plateau would be found
 
 
 @pytest.mark.parametrize("model", ["sasrec", "markov"])

@@ -48,7 +48,9 @@ def prequential(
     ] = None,
     settings: Annotated[
         list[str] | None,
-        Parameter(name="--set", help="How fine-tune goes on: fine_tune.epochs=2, fine_tune.replay=0.5...", negative=""),
+        Parameter(
+            name="--set", help="How fine-tune goes on: fine_tune.budget=0.1, fine_tune.replay=0.5...", negative=""
+        ),
     ] = None,
     seed: Annotated[int, Parameter(help="Of the users resampled for the intervals.")] = 0,
     resume: Annotated[bool, Parameter(help="Go on with the walk in the folder.", negative="")] = False,

@@ -39,7 +39,7 @@ def update(
         list[str] | None,
         Parameter(
             name="--set",
-            help="One setting, KEY=VALUE: held_out=0.3, margin=0.01, fine_tune.epochs=3, fine_tune.replay=1, "
+            help="One setting, KEY=VALUE: held_out=0.3, margin=0.01, fine_tune.budget=0.15, fine_tune.replay=1, "
             "fine_tune.learning_rate_share=0.5.",
             negative="",
         ),

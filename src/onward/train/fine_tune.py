@@ -1,23 +1,32 @@
-"""Fine-tuning: a few epochs on what is new, with a sample of the old beside it so that the old isn't forgotten."""
+"""Fine-tuning: passes over what is new, with a sample of the old beside it so that the old isn't forgotten.
+
+A pass costs what is read, not what is asked for. Of a user with new events only the newest older ones are read, as
+context, so that the same time pays for more passes; and each pass replays other users, so that little that is old is
+trained on twice while much of it isn't at all.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
 from onward.config import FineTuneConfig, TrainConfig
-from onward.data.sequences import Histories
+from onward.data.batches import Steps
+from onward.data.sequences import Histories, Ints
 from onward.data.targets import WEIGHT
+from onward.data.windows import cut_windows
 from onward.errors import ConfigError
+from onward.models.sequence import SequenceModel
 
 
 def tuned(train: TrainConfig, config: FineTuneConfig) -> TrainConfig:
-    """The settings of the training loop: fewer epochs, smaller steps."""
+    """The settings of the training loop: smaller steps, and one epoch, since `Tuning.rows` holds all passes."""
     share = config.learning_rate_share
     return train.model_copy(
         update={
-            "epochs": config.epochs,
+            "epochs": 1,
             "stop_after": None,
             "decay_from": None,
             "learning_rate": train.learning_rate * share,
@@ -27,30 +36,107 @@ def tuned(train: TrainConfig, config: FineTuneConfig) -> TrainConfig:
     )
 
 
-def with_replay(training: Histories, since: int, replay: float, seed: int) -> Histories:
-    """The same histories, in which the targets are the events from `since` on, and all of some users drawn at random.
+@dataclass(frozen=True)
+class Tuning:
+    """What is new of some training histories, and what may be replayed; no event is a target in both.
 
-    Users are drawn until they have `replay` times as many older events as there are new ones, or until all are. An
-    event of no weight stays one.
-
-    Raises:
-        ConfigError: the data has no times, or nothing happened since.
+    Attributes:
+        training: all of it, in which events that are context weigh nothing.
+        begin: (B,) int64 position where the context of what is new begins; the end where nothing is.
+        first_new: (B,) int64 position of each history's first new event, or its end.
     """
-    time = training.time
-    if time is None:
-        raise ConfigError("what is new can't be told without event times", "prepare the log with --time COLUMN")
-    row, position = training.positions()
-    is_new = time[position] >= since
-    new = int(is_new.sum())
-    if not new:
-        raise ConfigError(f"no training event happened since {since} (microseconds UTC), so there is nothing to learn")
-    older = np.bincount(row[~is_new], minlength=len(training))
-    drawn = np.random.default_rng(seed).permutation(np.flatnonzero(older))
-    before = np.concatenate([[0], np.cumsum(older[drawn])[:-1]]) if len(drawn) else older[:0]
-    again = np.zeros(len(training), dtype=np.bool_)
-    again[drawn[before < replay * new]] = True
-    weight = np.zeros(len(training.item), dtype=np.float32)
-    weight[position[is_new | again[row]]] = 1.0
-    if WEIGHT in training.columns:
-        weight = weight * np.asarray(training.columns[WEIGHT], dtype=np.float32)
-    return replace(training, columns={**training.columns, WEIGHT: weight})
+
+    training: Histories
+    begin: Ints
+    first_new: Ints
+
+    @classmethod
+    def of(cls, training: Histories, since: int, context: int) -> Self:
+        """Divide training histories at an instant. An event of no weight stays one.
+
+        Args:
+            since: microseconds UTC, the first instant of what is new.
+            context: steps that are read before a user's first new one.
+
+        Raises:
+            ConfigError: the data has no times, or nothing happened since.
+        """
+        time = training.time
+        if time is None:
+            raise ConfigError("what is new can't be told without event times", "prepare the log with --time COLUMN")
+        row, position = training.positions()
+        older = np.bincount(row[time[position] < since], minlength=len(training))
+        if older.sum() == len(position):
+            raise ConfigError(
+                f"no training event happened since {since} (microseconds UTC), so there is nothing to learn"
+            )
+        first_new = training.start + older
+        begin = np.where(first_new < training.end, _shortly_before(training, first_new, context), training.end)
+        weight = np.ones(len(training.item), dtype=np.float32)
+        weight[position[(position >= begin[row]) & (position < first_new[row])]] = 0.0
+        if WEIGHT in training.columns:
+            weight = weight * np.asarray(training.columns[WEIGHT], dtype=np.float32)
+        return cls(replace(training, columns={**training.columns, WEIGHT: weight}), begin, first_new)
+
+    @property
+    def new_events(self) -> int:
+        """Events that are new."""
+        return int((self.training.end - self.first_new).sum())
+
+    def rows(self, passes: int, replay: float, seed: int) -> Histories:
+        """What is new as often as there are passes, and histories to replay, drawn at random and without what is new.
+
+        Those have `replay` older events for each new one and pass, about; none is drawn again before all were.
+        """
+        new = np.tile(np.flatnonzero(self.first_new < self.training.end), passes)
+        older = self.begin - self.training.start
+        again = _draw(older, passes * replay * self.new_events, seed)
+        return replace(
+            self.training.select(np.concatenate([new, again])),
+            start=np.concatenate([self.begin[new], self.training.start[again]]),
+            end=np.concatenate([self.training.end[new], self.begin[again]]),
+        )
+
+
+def passes_within(
+    config: FineTuneConfig, training: Histories, tuning: Tuning, model: SequenceModel, train: TrainConfig
+) -> int:
+    """Passes that cost no more than the budget says; one at least.
+
+    Args:
+        training: all training events.
+        train: of a training from nothing, with the number of epochs that such a one takes.
+    """
+    if config.epochs is not None:
+        return config.epochs
+    anew = train.epochs * _input_steps(training, model, train)
+    once = _input_steps(tuning.rows(1, 0.0, 0), model, train) + config.replay * tuning.new_events
+    return max(1, int(config.budget * anew / max(once, 1)))
+
+
+def _input_steps(histories: Histories, model: SequenceModel, train: TrainConfig) -> int:
+    """Steps that one pass reads: those of the windows with a target."""
+    steps = Steps(histories)
+    windows = model.traits.resolve_windows(train.windows, model.name)
+    first, last = cut_windows(steps.start, steps.end, model.config.max_length, windows)
+    has_target = steps.predicted(last if windows == "prefix" else first + 1, last) > 0
+    return int((last - first)[has_target].sum())
+
+
+def _draw(sizes: Ints, wanted: float, seed: int) -> Ints:
+    """(n,) int64 histories, drawn at random until their sizes come to what is wanted; those of one event are none."""
+    usable = np.flatnonzero(sizes > 1)
+    rounds = int(np.ceil(wanted / max(sizes[usable].sum(), 1))) if len(usable) else 0
+    rng = np.random.default_rng(seed)
+    drawn = np.concatenate([usable[:0], *(rng.permutation(usable) for _ in range(rounds))])
+    before = np.cumsum(sizes[drawn]) - sizes[drawn]
+    return drawn[before < wanted]
+
+
+def _shortly_before(histories: Histories, positions: Ints, context: int) -> Ints:
+    """(B,) int64 position where the `context` steps before the one at a position of each history begin."""
+    steps = Steps(histories)
+    if steps.bounds is None:
+        return np.maximum(histories.start, positions - context)
+    step = np.searchsorted(steps.bounds, positions, side="right") - 1
+    return np.asarray(steps.bounds[np.maximum(steps.start, step - context)], dtype=np.int64)

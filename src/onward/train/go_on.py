@@ -19,7 +19,7 @@ from onward.models.features.attach import links_by_id
 from onward.models.registry import model_class
 from onward.models.sequence import SequenceModel
 from onward.runs import differences
-from onward.train.fine_tune import tuned, with_replay
+from onward.train.fine_tune import Tuning, passes_within, tuned
 from onward.train.make import training_events
 from onward.train.optim import make_optimiser
 from onward.train.run import Trained, close_metrics, run_loop
@@ -42,7 +42,7 @@ def go_on(
 ) -> Trained:
     """Train a bundle's model on with what happened from an instant on, and write a run folder.
 
-    A sequence model starts warm (`warm_start`) and is fine-tuned (`with_replay`, `tuned`). A model that is fitted in
+    A sequence model starts warm (`warm_start`) and is fine-tuned (`Tuning`, `tuned`). A model that is fitted in
     one call is fitted again, to all training events.
 
     Args:
@@ -135,7 +135,10 @@ def _tune(
         )
     warm = warm_start(old, bundle.catalog, data, divided, run.seed, shift or 0.0, sums)
     model, seen = warm.model, data.manifest.seen
-    training = with_replay(training_events(warm.histories, divided, data, run), how.since, how.replay, run.seed)
+    every = training_events(warm.histories, divided, data, run)
+    tuning = Tuning.of(every, how.since, how.context)
+    anew = run.train.model_copy(update={"epochs": max(1, round(known.get("best_epoch") or run.train.epochs))})
+    training = tuning.rows(passes_within(how, every, tuning, model, anew), how.replay, run.seed)
     taken = {"unseen_shift": shift, "unseen_weight": known.get("unseen_weight")}
     settings = tuned(run.train, how).model_copy(update=taken)
     loop = run.model_copy(update={"train": settings})

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Any
 
@@ -76,6 +77,7 @@ def _git(*words: str) -> str | None:
     return done.stdout.strip()
 
 
+@cache  # reading the metadata of all packages takes longer than a step of training
 def _version(name: str) -> str | None:
     try:
         return version(name)
