@@ -151,16 +151,18 @@ class TrainConfig(Config):
 class FineTuneConfig(Config):
     """How a model goes on learning from new events; all that isn't said here is as in its own training."""
 
-    budget: float = Field(0.15, gt=0)
+    budget: float = Field(0.12, gt=0)
     """Input steps of all passes, as a share of those of a training from nothing on all events: as many passes over the
     new and the replayed events as fit, one at least."""
     epochs: int | None = Field(None, ge=1)
     """Passes, whatever they cost; absent: as many as `budget` allows."""
     context: int = Field(16, ge=1)
     """Older steps that are read before a user's first new one; of a replayed user all are."""
+    batch_share: float = Field(0.25, gt=0)
+    """Positions of a batch, as a share of those of the model's own training."""
     learning_rate_share: float = Field(0.5, gt=0)
     """Peak step size, as a share of that of the model's own training."""
-    replay: float = Field(2.0, ge=0)
+    replay: float = Field(1.0, ge=0)
     """Old events that are trained on again for each new one, about: whole histories of users drawn at random."""
 
 

@@ -87,6 +87,8 @@ def test_nothing_new_is_an_error() -> None:
 def test_settings_are_those_of_the_training_but_for_what_is_tuned() -> None:
     train = TrainConfig(epochs=40, stop_after=7.5, learning_rate=0.01, schedule="plateau", clip_norm=3.0)
     made = tuned(train, FineTuneConfig(learning_rate_share=0.1))
+    assert made.batch_tokens == train.batch_tokens // 4
+    assert tuned(train.model_copy(update={"batch_tokens": 16}), FineTuneConfig()).batch_tokens == 16
     assert (made.epochs, made.stop_after, made.learning_rate) == (1, None, pytest.approx(0.001))
     assert made.clip_norm == 3.0
     assert made.schedule == "constant"  # nothing validates, so no plateau would be found

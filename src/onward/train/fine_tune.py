@@ -20,15 +20,20 @@ from onward.data.windows import cut_windows
 from onward.errors import ConfigError
 from onward.models.sequence import SequenceModel
 
+LEAST_TOKENS = 16
+"""As in `TrainConfig.batch_tokens`."""
+
 
 def tuned(train: TrainConfig, config: FineTuneConfig) -> TrainConfig:
-    """The settings of the training loop: smaller steps, and one epoch, since `Tuning.rows` holds all passes."""
+    """The settings of the training loop: smaller steps of smaller batches, since few of what they read are targets; and
+    one epoch, since `Tuning.rows` holds all passes."""
     share = config.learning_rate_share
     return train.model_copy(
         update={
             "epochs": 1,
             "stop_after": None,
             "decay_from": None,
+            "batch_tokens": max(LEAST_TOKENS, round(train.batch_tokens * config.batch_share)),
             "learning_rate": train.learning_rate * share,
             "item_learning_rate": train.item_learning_rate * share,
             "schedule": "constant" if train.schedule == "plateau" else train.schedule,
