@@ -133,9 +133,10 @@ def _draw(sizes: Ints, wanted: float, seed: int) -> Ints:
     usable = np.flatnonzero(sizes > 1)
     rounds = int(np.ceil(wanted / max(sizes[usable].sum(), 1))) if len(usable) else 0
     rng = np.random.default_rng(seed)
-    drawn = np.concatenate([usable[:0], *(rng.permutation(usable) for _ in range(rounds))])
+    drawn: Ints = np.concatenate([usable[:0], *(rng.permutation(usable) for _ in range(rounds))])
     before = np.cumsum(sizes[drawn]) - sizes[drawn]
-    return drawn[before < wanted]
+    chosen: Ints = drawn[before < wanted]
+    return chosen
 
 
 def _shortly_before(histories: Histories, positions: Ints, context: int) -> Ints:
