@@ -10,8 +10,8 @@ from onward.data.dataset import Dataset
 from onward.data.prepare import prepare
 from onward.data.synthetic import chain_events
 from onward.errors import ConfigError
-from onward.train.make import resolve
 from onward.train.range_test import BELOW_LOWEST, HIGHEST, LOWEST, STEPS, RangeTest, range_test
+from onward.train.resolve import resolve
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from onward.data.prepare import prepare
 from onward.data.synthetic import chain_events
 from onward.errors import ConfigError, OutputError
 from onward.evaluate.compare import compare
+from onward.evaluate.protocol import evaluate
 from onward.runs import seed_runs
 from onward.train.run import train
 from onward.train.several import train_seeds
@@ -49,6 +50,22 @@ def test_what_is_missing_is_trained_and_what_is_there_goes_on(dataset: Path, tmp
         train_seeds(dataset, "random", tmp_path / "random", seeds=2, protocol="last")
     train_seeds(dataset, "random", tmp_path / "random", seeds=2, protocol="last", resume=True)
     assert len(seed_runs(tmp_path / "random")) == 2
+
+
+@pytest.mark.parametrize("model", ["gru", "random", "global-mean"])
+def test_what_is_finished_stays_as_it_is(model: str, dataset: Path, tmp_path: Path) -> None:
+    settings = SMALL if model == "gru" else []
+    first = train(dataset, model, tmp_path / "runs/seed-0", protocol="last", settings=settings, progress=False)
+    evaluate(first.folder)
+    there = {file: file.stat().st_mtime_ns for file in first.folder.rglob("*")}
+    done = train_seeds(
+        dataset, model, tmp_path / "runs", seeds=2, protocol="last", settings=settings, resume=True, progress=False
+    )
+    assert done[0] == first
+    assert {file: file.stat().st_mtime_ns for file in first.folder.rglob("*")} == there
+    assert (done[1].folder / "model" / "manifest.json").is_file()
+    with pytest.raises(ConfigError, match="other settings"):
+        train(dataset, model, first.folder, protocol="last", settings=["split.valid_share=0.2"], resume=True)
 
 
 def test_the_first_seed_may_come_from_the_settings(dataset: Path, tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSO
 Track = Annotated[
     str | None,
     Parameter(
-        help="Trackers to log to beside metrics.jsonl, with commas: tensorboard, mlflow, wandb... [default: none]"
+        help="Trackers to log to beside the folder that is written, with commas: tensorboard, mlflow, wandb... "
+        "[default: none]"
     ),
 ]
 
@@ -32,7 +33,12 @@ def tracking(track: str | None) -> list[str]:
 
 def words(text: str) -> str:
     """Words with commas between them, as the value of a setting."""
-    return json.dumps([word.strip() for word in text.split(",") if word.strip()], ensure_ascii=False)
+    return json.dumps(listed(text), ensure_ascii=False)
+
+
+def listed(text: str | None) -> list[str]:
+    """Words with commas between them; none of None."""
+    return [word.strip() for word in (text or "").split(",") if word.strip()]
 
 
 def console(error: bool = False) -> Console:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from onward.cli.common import Json, console, emit
+from onward.cli.common import Json, Track, console, emit, listed
 from onward.config import Config, FineTuneConfig, apply_settings
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def prequential(
         ),
     ] = None,
     seed: Annotated[int, Parameter(help="Of the users resampled for the intervals.")] = 0,
+    track: Track = None,
     resume: Annotated[bool, Parameter(help="Go on with the walk in the folder.", negative="")] = False,
     overwrite: Annotated[bool, Parameter(help="Replace a walk that is there.", negative="")] = False,
     as_json: Json = False,
@@ -83,6 +84,7 @@ def prequential(
                 seed=seed,
                 resume=resume,
                 overwrite=overwrite,
+                track=listed(track),
                 on_step=progress,
             )
         except KeyboardInterrupt:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from onward.cli.common import Json, console, emit
+from onward.cli.common import Json, Track, console, emit, listed
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -44,6 +44,7 @@ def update(
             negative="",
         ),
     ] = None,
+    track: Track = None,
     as_json: Json = False,
 ) -> int:
     """Train a model on with new events, and write it as the next version if it is not worse.
@@ -67,7 +68,8 @@ def update(
     config = UpdateConfig.parse(apply_settings({}, settings or ()))
     try:
         with _stages() as on_stage:
-            result = run_update(model, dataset, out, config=config, seed=seed, on_stage=on_stage)
+            names = listed(track)
+            result = run_update(model, dataset, out, config=config, seed=seed, track=names, on_stage=on_stage)
     except Stopped:
         raise KeyboardInterrupt("what is done is kept; the same command goes on with it") from None
     emit(result, as_json, lambda: _show(result))

@@ -20,9 +20,10 @@ from onward.evaluate.interest import LOWER_IS_BETTER
 from onward.evaluate.options import Options
 from onward.evaluate.paired import tests
 from onward.evaluate.pooled import pooled
-from onward.evaluate.protocol import check_trained_on, evaluate, open_trained_dataset
+from onward.evaluate.protocol import evaluate
 from onward.evaluate.ranking import Progress
 from onward.evaluate.results import Evaluation, read_evaluation
+from onward.evaluate.setting import check_trained_on, open_trained_dataset
 from onward.manifest import BundleManifest
 from onward.runs import read_metrics, seed_runs
 from onward.training_rows import training_rows

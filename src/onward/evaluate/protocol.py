@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from torch import Tensor
 
 from onward.bundle import Bundle, load_bundle
-from onward.config import Protocol, RequestTime, SplitConfig
-from onward.data.dataset import Dataset, open_dataset
-from onward.data.sequences import Histories, Ints
-from onward.data.split import Part, Split, split
-from onward.errors import ConfigError, DataError, FormatError, unknown
+from onward.config import Protocol, SplitConfig
+from onward.data.sequences import Ints
+from onward.data.split import Part
+from onward.errors import ConfigError, DataError, unknown
 from onward.evaluate.cold import check_cold, cold_items, cold_part, of_cold, rank_cold_items, with_cold
-from onward.evaluate.external import align, known_only
+from onward.evaluate.external import known_only
 from onward.evaluate.interest import DEFAULT_THRESHOLD, best_decision
 from onward.evaluate.measure import Answers, measure
 from onward.evaluate.options import KS, Cold, Options
 from onward.evaluate.ranking import Progress, Ranks, rank_targets
 from onward.evaluate.results import Evaluation, write_evaluation
+from onward.evaluate.setting import Setting, of_external, of_trained
 from onward.evaluate.tracked import track_evaluation
 from onward.evaluate.validate import target_interests, validation_metrics
-from onward.manifest import BundleManifest
 from onward.models.base import Recommender, top_k
-from onward.models.features.attach import histories_for
 
 __all__ = ["evaluate", "validation_metrics"]
 
@@ -69,7 +66,7 @@ def evaluate(
     if part not in ("valid", "test"):
         raise ConfigError(unknown("part", str(part), ("valid", "test")))
     bundle = load_bundle(run_or_model)
-    setting = _external(bundle, dataset, protocol) if external else _trained(bundle, dataset, protocol)
+    setting = (of_external if external else of_trained)(bundle, dataset, protocol)
     result = _evaluate(bundle, setting, part, options, progress)
     run = Path(run_or_model)
     if not external and bundle.path == run / "model" and (run / "config.toml").is_file():
@@ -79,105 +76,8 @@ def evaluate(
     return result
 
 
-@dataclass(frozen=True)
-class _Setting:
-    """The data set, its histories in the model's item indices, and how they are divided."""
-
-    dataset: Dataset
-    histories: Histories
-    ids: list[str]
-    """Item id by index, less one."""
-    split: Split
-    external: bool
-
-
-def _trained(bundle: Bundle, dataset: str | Path | None, protocol: Protocol | SplitConfig | None) -> _Setting:
-    config = bundle.manifest.split
-    if config.protocol == "all":
-        raise ConfigError(
-            f"{bundle.path} was trained on all events (protocol 'all'), so nothing is left to measure it on. "
-            + _carried(bundle),
-            "measure it on data that it never saw: --external --dataset OTHER --protocol last|time|users",
-        )
-    other = protocol if isinstance(protocol, SplitConfig) else None
-    name = other.protocol if other is not None else protocol
-    if (name is not None and name != config.protocol) or (other is not None and other != config):
-        raise ConfigError(
-            f"{bundle.path} was trained for protocol '{config.protocol}', and another split ('{name}') would measure "
-            "it on its own training events",
-            f"leave --protocol out, or train again: onward train --protocol {name}",
-        )
-    opened = open_trained_dataset(bundle, dataset)
-    histories = histories_for(bundle.model, opened)
-    divided = split(histories, config, opened.manifest.actions)
-    return _Setting(opened, histories, bundle.catalog.ids, divided, external=False)
-
-
-def open_trained_dataset(bundle: Bundle, dataset: str | Path | None) -> Dataset:
-    """The data set that a model was trained on, here or where it was then. Raises FormatError for another one."""
-    place = Path(dataset) if dataset is not None else Path(bundle.config.dataset_path)
-    if dataset is None and not (place / "dataset.toml").is_file():
-        raise FormatError(f"the data set of {bundle.path} is no longer at {place}", "say where it is: --dataset FOLDER")
-    opened = open_dataset(place)
-    check_trained_on(bundle.path, bundle.manifest, opened)
-    return opened
-
-
-def check_trained_on(path: str | Path, manifest: BundleManifest, dataset: Dataset) -> None:
-    """Raise FormatError unless a model was trained on this data set."""
-    if dataset.manifest.hash != manifest.dataset:
-        raise FormatError(
-            f"{path} was trained on data set {manifest.dataset[:12]}, and {dataset.path} is "
-            f"{dataset.manifest.hash[:12]}",
-            "give the data set of the training, or, if the model never saw any of this one: --external",
-        )
-
-
-def _external(bundle: Bundle, dataset: str | Path | None, protocol: Protocol | SplitConfig | None) -> _Setting:
-    if dataset is None:
-        raise ConfigError("external data was not named", "say where it is: --dataset FOLDER")
-    opened = open_dataset(dataset)
-    if opened.manifest.hash == bundle.manifest.dataset:
-        raise ConfigError(
-            f"{dataset} is the very data set that {bundle.path} was trained on, so it is not external",
-            "leave --external out",
-        )
-    if protocol is None and bundle.manifest.split.protocol == "all":
-        raise ConfigError("which events of the external data are to be predicted?", "--protocol last|time|users")
-    # a model goes on being told what it was trained with, as far as the data can tell it
-    told = bundle.manifest.split.request_time if opened.histories.time is not None else None
-    name = bundle.manifest.split.protocol if protocol is None else protocol
-    config = name if isinstance(name, SplitConfig) else _fresh(name, told)
-    aligned, ids = align(opened, bundle.catalog)
-    histories = histories_for(bundle.model, opened, aligned)
-    return _Setting(opened, histories, ids, split(histories, config, opened.manifest.actions), external=True)
-
-
-def _fresh(protocol: str, request_time: RequestTime | None) -> SplitConfig:
-    if protocol not in get_args(Protocol):
-        raise ConfigError(unknown("protocol", protocol, get_args(Protocol)))
-    if protocol == "all":
-        raise ConfigError("protocol 'all' leaves nothing to predict", "--protocol last|time|users")
-    return SplitConfig.parse({"protocol": protocol, "request_time": request_time})
-
-
-def _carried(bundle: Bundle) -> str:
-    if not bundle.manifest.metrics:
-        return "It carries no metrics either."
-    texts = []
-    for entry in bundle.manifest.metrics:
-        shown = {name: value for name, value in entry.values.items() if name in ("ndcg@10", "hr@10", "mse")}
-        numbers = ", ".join(f"{name} {_number(value):.4f}" for name, value in shown.items())
-        texts.append(f"{numbers or 'metrics'} ({entry.part}, protocol '{entry.protocol.get('split', '?')}')")
-    return f"It carries the metrics of the run that chose its settings: {'; '.join(texts)}."
-
-
-def _number(value: Any) -> float:
-    return float(value["value"] if isinstance(value, dict) else value)
-
-
 def _evaluate(
-    bundle: Bundle, setting: _Setting, part: Literal["valid", "test"], options: Options, progress: Progress | None
+    bundle: Bundle, setting: Setting, part: Literal["valid", "test"], options: Options, progress: Progress | None
 ) -> Evaluation:
     asked: Part = getattr(setting.split, part)
     if not len(asked):
@@ -223,7 +123,7 @@ def _evaluate(
 
 def _evaluate_cold_items(
     bundle: Bundle,
-    setting: _Setting,
+    setting: Setting,
     part: Literal["valid", "test"],
     asked: Part,
     options: Options,
@@ -253,7 +153,7 @@ def _evaluate_cold_items(
     return with_cold(measured, rank_cold_items(model, data, asked, seen, cold, progress), asked.user, options)
 
 
-def _decision(model: Recommender, setting: _Setting, options: Options) -> float:
+def _decision(model: Recommender, setting: Setting, options: Options) -> float:
     """Predicted interest from which on an item is taken for liked; the threshold itself where nothing validates."""
     if options.decision is not None or model.interest_of is None or not len(setting.split.valid):
         return options.threshold if options.decision is None else options.decision
@@ -261,7 +161,7 @@ def _decision(model: Recommender, setting: _Setting, options: Options) -> float:
     return best_decision(predicted, observed, options.threshold)
 
 
-def _protocol(bundle: Bundle, setting: _Setting, part: str, options: Options, asked: Part) -> dict[str, Any]:
+def _protocol(bundle: Bundle, setting: Setting, part: str, options: Options, asked: Part) -> dict[str, Any]:
     config = setting.split.config
     cuts = {"time": ("valid_from", "test_from"), "users": ("valid_share", "test_share", "seed")}.get(
         config.protocol, ()
@@ -287,7 +187,7 @@ def _protocol(bundle: Bundle, setting: _Setting, part: str, options: Options, as
 
 
 def _counts(
-    setting: _Setting, asked: Part, ranks: Ranks, dropped: int, n_items: int, options: Options
+    setting: Setting, asked: Part, ranks: Ranks, dropped: int, n_items: int, options: Options
 ) -> dict[str, int]:
     counts = {
         "targets": len(ranks.request),

@@ -13,7 +13,7 @@ from onward.data.sequences import Histories
 from onward.data.split import Part, Split, split
 from onward.errors import DataError, FormatError
 from onward.evaluate.compare import Comparison
-from onward.evaluate.protocol import open_trained_dataset
+from onward.evaluate.setting import open_trained_dataset
 
 
 @dataclass(frozen=True)

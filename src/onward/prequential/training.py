@@ -14,7 +14,8 @@ from onward.files import atomic_file
 from onward.prequential.policies import ModelKey
 from onward.prequential.results import Cost
 from onward.train.go_on import go_on
-from onward.train.run import settings_again, train
+from onward.train.resolve import settings_again
+from onward.train.run import train
 
 COST = "cost.json"
 """In a model's folder: what its training took. Written last, so that a folder without it is begun anew."""

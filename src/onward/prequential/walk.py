@@ -36,7 +36,7 @@ from onward.data.dataset import Dataset, open_dataset
 from onward.data.split import Part, split, split_periods
 from onward.errors import ConfigError, unknown
 from onward.evaluate.answers import answer
-from onward.evaluate.protocol import open_trained_dataset
+from onward.evaluate.setting import open_trained_dataset
 from onward.files import atomic_file
 from onward.prequential.finish import Walked, finish
 from onward.prequential.periods import cut_periods
@@ -44,7 +44,9 @@ from onward.prequential.policies import DEFAULT, ModelKey, delayed, delays, pars
 from onward.prequential.requests import about_requests, popularity_before
 from onward.prequential.results import Cost, Prequential
 from onward.prequential.settings import WalkConfig, read_settings, write_settings
+from onward.prequential.tracked import track_walk
 from onward.prequential.training import is_made, make_model, read_cost, write_training_settings
+from onward.tracking.names import check_trackers
 
 OnStep = Callable[[str, int, int], None]
 """Called with what is done next, and how many of how many trainings and answers are done."""
@@ -62,6 +64,7 @@ def prequential(
     seed: int = 0,
     resume: bool = False,
     overwrite: bool = False,
+    track: Sequence[str] = (),
     on_step: OnStep | None = None,
 ) -> Prequential:
     """Compare refit policies along the time line of a part of a run's split.
@@ -79,12 +82,14 @@ def prequential(
         seed: of the users resampled for the intervals.
         resume: go on with the walk in the folder, at the training or the answers that are missing.
         overwrite: replace a walk that is there.
+        track: trackers that are told of the walk once it is done.
 
     Raises:
         ConfigError: another split than by time, an option that can't be used, a walk begun with other options.
         FormatError: another data set, an unsound folder.
         OutputError: the folder exists or can't be written.
     """
+    check_trackers(track)
     folder = Path(out)
     bundle = load_bundle(run)
     opened = open_trained_dataset(bundle, dataset)
@@ -93,7 +98,9 @@ def prequential(
         read_settings(folder, config)
     else:
         write_settings(folder, config, overwrite)
-    return _Walk(folder, bundle, opened, config, on_step or (lambda what, done, total: None)).run()
+    result = _Walk(folder, bundle, opened, config, on_step or (lambda what, done, total: None)).run()
+    track_walk(result, folder, track)
+    return result
 
 
 def _resolve(

@@ -13,8 +13,8 @@ from onward.models.registry import model_class
 from onward.space import Value
 from onward.train.branch import branch
 from onward.train.loop import BEST, Stopped
-from onward.train.make import resolve
 from onward.train.range_test import RangeTest, range_test
+from onward.train.resolve import resolve
 from onward.train.run import Trained, train
 from onward.train.watch import AtOnce, Watch
 

@@ -31,13 +31,19 @@ BATCH = 100
 
 
 class MLflow:
-    """Settings become parameters, facts tags, and files artifacts; `@` in names, which MLflow refuses, `_at_`."""
+    """Settings become parameters, facts tags, and files artifacts; `@` in names, which MLflow refuses, `_at_`.
+
+    MLflow takes nothing back. Where steps are done again, those that it has of a metric are left as they are: the
+    values are the same.
+    """
 
     def begin(self, session: Session) -> str:
         """As `Tracker.begin`. The id names the folder of files too, so that it is found from anywhere."""
         self._run, _, folder = (session.id or "").partition("@")
         uri = folder or os.environ.get("MLFLOW_TRACKING_URI") or Path("mlruns").absolute().as_uri()
         self._client = MlflowClient(uri)
+        self._there = dict[str, set[int]]()
+        self._redone_from = session.redo_from if self._run else None
         if self._run:
             self._client.update_run(self._run, status="RUNNING")
         else:
@@ -55,8 +61,18 @@ class MLflow:
     def log(self, logged: Logged) -> None:
         """As `Tracker.log`."""
         now = int(time.time() * 1000)
-        metrics = [Metric(_name(name), float(value), now, logged.step) for name, value in logged.metrics.items()]
-        self._client.log_batch(self._run, metrics=metrics)
+        new = {_name(name): value for name, value in logged.metrics.items() if not self._has(_name(name), logged.step)}
+        metrics = [Metric(name, float(value), now, logged.step) for name, value in new.items()]
+        if metrics:
+            self._client.log_batch(self._run, metrics=metrics)
+
+    def _has(self, name: str, step: int) -> bool:
+        """Whether an earlier session logged this step of a metric, where steps are done again."""
+        if self._redone_from is None or step < self._redone_from:
+            return False
+        if name not in self._there:
+            self._there[name] = {point.step for point in self._client.get_metric_history(self._run, name)}
+        return step in self._there[name]
 
     def artifact(self, file: Path, place: str) -> None:
         """As `Tracker.artifact`."""

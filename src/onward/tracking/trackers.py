@@ -41,16 +41,25 @@ class Trackers:
         self._workers: list[_Worker] = []
         self._lock = threading.Lock()
 
-    def begin(self, facts: Mapping[str, Any], earlier: Sequence[Logged] = (), redo_from: int | None = None) -> None:
-        """Start the session, or go on with that of an earlier one; `facts`, nested, and the rest as in `Session`."""
+    def begin(
+        self,
+        facts: Mapping[str, Any],
+        earlier: Sequence[Logged] = (),
+        redo_from: int | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Start the session, or go on with that of an earlier one; `facts`, nested, and the rest as in `Session`.
+
+        `settings`, nested, are by default those of the run folder.
+        """
         if not self._names:
             return
-        settings = flat(read_toml(self._folder / "config.toml"))
+        resolved = flat(read_toml(self._folder / "config.toml") if settings is None else settings)
 
         def beginning(name: str) -> Task:
             def begin(tracker: Tracker) -> None:
                 known = _read_ids(self._folder).get(name)
-                session = Session(self._folder, settings, flat(facts), known, earlier, redo_from)
+                session = Session(self._folder, resolved, flat(facts), known, earlier, redo_from)
                 self._remember(name, tracker.begin(session))
 
             return begin

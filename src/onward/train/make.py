@@ -1,9 +1,8 @@
-"""A model before its training: settings resolved for a dataset, initial weights, and the events that it learns from."""
+"""A model before its training: initial weights, and the events that it learns from."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -14,7 +13,7 @@ from onward.data.split import Split, split
 from onward.data.targets import with_action_weights
 from onward.device import compute_device
 from onward.models.base import Recommender, build, make_items
-from onward.models.registry import DEFAULT_MODEL, model_class
+from onward.models.registry import model_class
 from onward.models.sequence import SequenceModel
 from onward.preferences import apply_threads, preferences
 from onward.train.augmentation import check_augmentation
@@ -74,30 +73,3 @@ def place(model: SequenceModel) -> torch.device:
 def training_events(histories: Histories, divided: Split, data: Dataset, config: RunConfig) -> Histories:
     """The training events, and what they weigh."""
     return with_action_weights(divided.training(histories), data.manifest.actions, config.train.action_weights)
-
-
-def resolve(
-    data: Dataset, values: dict[str, Any], model: str, protocol: str | None, refit: bool | None, seed: int | None
-) -> RunConfig:
-    """Arguments over settings over defaults, complete: cuts in time and all of the model's settings filled in."""
-    chosen: dict[str, Any] = {
-        "split.protocol": protocol,
-        "split.refit": refit,
-        "seed": seed,
-        "model.name": model or None,
-    }
-    for key, value in chosen.items():
-        if value is not None:
-            group, _, name = key.rpartition(".")
-            (values.setdefault(group, {}) if group else values)[name] = value
-    values["dataset"], values["dataset_path"] = data.manifest.hash, str(data.path)
-    run = RunConfig.parse(values)
-    cls = model_class(str(run.model.get("name", DEFAULT_MODEL)))
-    parsed = cls.Config.parse({key: value for key, value in run.model.items() if key != "name"}, "model")
-    own = parsed.resolved(data.manifest.items, preferences().softmax == "bfloat16")
-    divided = split(data.histories, run.split, data.manifest.actions)
-    changed = {"model": {"name": cls.name, **own.model_dump(mode="json")}, "split": divided.config}
-    if cls.traits.trainable:
-        windows = cls.traits.resolve_windows(run.train.windows, cls.name)
-        changed["train"] = run.train.model_copy(update={"windows": windows})
-    return run.model_copy(update=changed)

@@ -124,10 +124,11 @@ def read_record(path: str | Path) -> RunRecord:
 
 
 def best_validation(lines: Sequence[Mapping[str, Any]], monitor: str) -> dict[str, Any]:
-    """The validation line that is best by a metric, the earlier of equals; empty where none has it."""
+    """The validation line that is best by a metric, the earlier of equals; without it the newest; empty of none."""
     sign = -1 if monitor in LOWER_IS_BETTER else 1
-    measured = [line for line in lines if line["kind"] == "validation" and monitor in line]
-    return dict(max(measured, key=lambda line: sign * line[monitor])) if measured else {}
+    validations = [line for line in lines if line["kind"] == "validation"]
+    measured = [line for line in validations if monitor in line]
+    return dict(max(measured, key=lambda line: sign * line[monitor]) if measured else (validations or [{}])[-1])
 
 
 def find_runs(folders: Sequence[str | Path]) -> Iterator[RunRecord | Unreadable]:

@@ -11,24 +11,24 @@ from typing import Any
 from torch import Tensor
 
 from onward.bundle import add_metrics, bundle_folder, measurements, read_manifest, write_bundle
-from onward.config import RunConfig, apply_settings, dump_toml, read_toml
+from onward.config import RunConfig, apply_settings, dump_toml
 from onward.data.dataset import Dataset, open_dataset
 from onward.data.sequences import Histories
 from onward.data.split import Split
 from onward.device import reproducible
-from onward.errors import ConfigError, FormatError
 from onward.evaluate.validate import validation_metrics
 from onward.files import atomic_file, atomic_folder, check_target
 from onward.models.features.attach import links_by_id
 from onward.models.sequence import SequenceModel
-from onward.runs import differences
 from onward.tracking.names import check_trackers
 from onward.tracking.trackers import Trackers
 from onward.train.checkpoint import adagrad_sums
 from onward.train.display import Display
 from onward.train.log import RunLog
 from onward.train.loop import BEST, train_model
-from onward.train.make import make_model, place, resolve
+from onward.train.make import make_model, place
+from onward.train.records import read_record
+from onward.train.resolve import resolve, resumed, starting_settings
 from onward.train.session import peak_memory
 from onward.train.unseen import fit_unseen
 from onward.train.watch import Ended, Watch
@@ -77,7 +77,7 @@ def train(
         config: TOML file of settings; `settings` (`train.epochs=20`) go over it, and the arguments over both.
         like: an evaluated run to train again, as a rule with protocol `all`: its settings, its best number of epochs,
             and its measurements, which the new bundle carries as that run's where it is of the same dataset.
-        resume: go on with the training in `out`, whose own configuration counts.
+        resume: go on with the training in `out`, whose own configuration counts; one that is finished stays as it is.
         overwrite: replace a run that is there.
         watch: sees how a training by the loop goes, and may end it.
 
@@ -93,10 +93,12 @@ def train(
     if not resume:
         check_target(folder, overwrite)
     if given or not resume:
-        values = apply_settings(_start(config, like, model), settings)
+        values = apply_settings(starting_settings(config, like, model), settings)
         resolved = resolve(data, values, model, protocol, refit, seed)
     if resume:
-        resolved = _resumed(folder, data, resolved if given else None)
+        resolved = resumed(folder, data, resolved if given else None)
+        if (finished := _finished(folder, resolved)) is not None:
+            return finished
     check_trackers(resolved.track)
     with Trackers(resolved.track, folder) as trackers:
         try:
@@ -109,53 +111,21 @@ def train(
     return done
 
 
-def _start(config: str | Path | None, like: str | Path | None, model: str) -> dict[str, Any]:
-    """Settings of a file, or of a run that was evaluated, with the number of epochs that validated best there."""
-    if like is None:
-        return read_toml(Path(config)) if config is not None else {}
-    if config is not None:
-        raise ConfigError("--like takes its settings from a run, so there is no place for --config", "leave one out")
-    folder = bundle_folder(like)
-    manifest = read_manifest(folder)
-    if model not in ("", manifest.model):
-        raise ConfigError(f"--like {like} trains its own model, '{manifest.model}', not '{model}'", "leave --model out")
-    if not measurements(like):
-        raise ConfigError(f"{like} has not been evaluated yet", f"evaluate it first: onward evaluate {like}")
-    return settings_again(folder)
-
-
-def settings_again(folder: Path) -> dict[str, Any]:
-    """Settings to train the model of a bundle again on other events, for as many epochs as validated best."""
-    manifest = read_manifest(folder)
-    values = read_toml(folder / "config.toml")
-    for name in ("stop_after", "decay_from"):  # trains to the end of a schedule of its own
-        values.get("train", {}).pop(name, None)
-    values.pop("fine_tune", None)  # and from nothing
-    values.pop("track", None)  # that run was to be tracked, which says nothing of this one
-    # how it was measured is not how this one is split, but a model must go on being told what it was trained with
-    values["split"] = {"request_time": manifest.split.request_time}
-    best = manifest.training.get("best_epoch")
-    chosen = [] if best is None else [f"train.epochs={max(1, round(best))}"]
-    # with nothing left to validate on, what was fitted there is taken over
-    fitted = {name: manifest.training.get(name) for name in ("unseen_weight", "unseen_shift")}
-    chosen += [f"train.{name}={value}" for name, value in fitted.items() if value is not None]
-    return apply_settings(values, chosen)
-
-
-def _resumed(folder: Path, data: Dataset, asked: RunConfig | None) -> RunConfig:
-    """The run's own configuration, after checking that what is asked for now doesn't contradict it."""
-    run = RunConfig.parse(read_toml(folder / "config.toml"), str(folder / "config.toml"))
-    if run.dataset != data.manifest.hash:
-        raise FormatError(
-            f"{folder} was trained on another dataset ({run.dataset[:12]}, not {data.manifest.hash[:12]})",
-            "resume with the dataset it was started on, or train into another folder",
-        )
-    if asked is not None and (differ := differences(run, asked)):
-        raise ConfigError(
-            f"{folder} was started with other settings: {'; '.join(differ)}",
-            "resume without settings, or train into another folder",
-        )
-    return run
+def _finished(folder: Path, config: RunConfig) -> Trained | None:
+    """What a run folder holds, where its training came to its end."""
+    record = read_record(folder)
+    if record.state != "finished":
+        return None
+    facts = read_manifest(folder / "model").training
+    return Trained(
+        folder,
+        config,
+        facts["seconds"],
+        facts["parameters"],
+        facts["best_epoch"],
+        record.validation,
+        facts.get("features", []),
+    )
 
 
 def _run(

@@ -17,7 +17,8 @@ that was killed goes on where it was::
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -29,14 +30,17 @@ from onward.data.split import split
 from onward.evaluate.gate import Gate, gate
 from onward.evaluate.ranking import Progress
 from onward.files import atomic_file, check_target
-from onward.manifest import BundleManifest, Lineage
+from onward.manifest import Lineage
+from onward.tracking.names import check_trackers
 from onward.train.go_on import go_on
 from onward.update.newest import held_out_from, new_times, unseen_since
 from onward.update.results import UpdateResult, write_report
 from onward.update.settings import Plan, UpdateConfig
+from onward.update.tracked import STAGES, track_update
 from onward.update.versions import found_version, made_by, next_version
 
 PLAN, GATE = "plan.json", "gate.json"
+CANDIDATE, FINAL = STAGES
 OnStage = Callable[[str], Progress | None]
 """Called with what begins now; gives what to tell of the requests ranked."""
 
@@ -48,6 +52,7 @@ def update(
     *,
     config: UpdateConfig | None = None,
     seed: int = 0,
+    track: Sequence[str] = (),
     progress: bool = True,
     on_stage: OnStage = lambda stage: None,
 ) -> UpdateResult:
@@ -59,6 +64,7 @@ def update(
         model: bundle or run folder; it stays as it is.
         dataset: of the same log, prepared again with what came since.
         out: folder of the next version; by default the model's with the next number, `shop-2` after `shop`.
+        track: trackers that are told of the update once it is done.
 
     Raises:
         ConfigError: too little is new, or the model can't go on with this data.
@@ -66,8 +72,9 @@ def update(
         OutputError: `out` exists, or can't be written.
         TrainingError, Stopped: as in `train`.
     """
+    check_trackers(track)
     data = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
-    current, config = load_bundle(model), config or UpdateConfig()
+    model, current, config = Path(model), load_bundle(model), config or UpdateConfig()
     since = unseen_since(current)
     times = new_times(data, since)
     plan = Plan(
@@ -78,39 +85,113 @@ def update(
         seed=seed,
         config=config,
     )
-    there = found_version(plan, Path(model)) if out is None else made_by(plan, Path(out)) and Path(out)
-    target = there or (next_version(Path(model)) if out is None else Path(out))
-    work = target.parent / f".{target.name}.update"
-    if there:  # killed right after it was written, or asked for again
-        shutil.rmtree(work, ignore_errors=True)
-        return _written(Path(model), data, plan, times, there)
-    check_target(target)
-    _begin(work, plan)
-    on_stage("training the candidate")
-    protocol = plan.protocol(current.manifest.split)
-    candidate = _trained(current, data, work / "candidate", plan, True, progress)
-    verdict = _verdict(work / GATE)
-    if verdict is None:
-        asked = split(data.histories, protocol, data.manifest.actions).test
-        told = on_stage("the gate")
-        verdict = gate(current, candidate, data, asked, config.margin, seed, told)
-        with atomic_file(work / GATE, overwrite=True) as new:
-            new.write_text(verdict.model_dump_json(), encoding="utf-8")
-    seconds = float(candidate.manifest.training["seconds"])
-    new_items = candidate.manifest.training.get("new_items")
-    if verdict.passed:
-        on_stage("training the next version")
-        final = _trained(current, data, work / "final", plan, False, progress)
-        export(work / "final", target, lineage=_lineage(Path(model), current.manifest, plan, verdict))
-        seconds += float(final.manifest.training["seconds"])
-        new_items = final.manifest.training.get("new_items")
-    result = _result(Path(model), data, plan, times, verdict, target if verdict.passed else None, new_items, seconds)
-    if not verdict.passed:
-        file = target.parent / f"{target.name}.refused.json"
-        result = result.model_copy(update={"report": str(file)})
-        write_report(result, file)
-    shutil.rmtree(work, ignore_errors=True)
+    there = found_version(plan, model) if out is None else made_by(plan, Path(out)) and Path(out)
+    target = there or (next_version(model) if out is None else Path(out))
+    under_way = _Update(model, current, data, plan, times, target, progress, on_stage)
+    result = under_way.written() if there else under_way.run()
+    if under_way.work.is_dir():
+        track_update(result, target, under_way.work, track)
+        shutil.rmtree(under_way.work, ignore_errors=True)
     return result
+
+
+@dataclass(frozen=True)
+class _Update:
+    """One update; `run` reads from top to bottom."""
+
+    model: Path
+    current: Bundle
+    data: Dataset
+    plan: Plan
+    times: Ints
+    target: Path
+    shown: bool
+    on_stage: OnStage
+
+    @property
+    def work(self) -> Path:
+        """The folder of what is kept until the update is done."""
+        return self.target.parent / f".{self.target.name}.update"
+
+    def run(self) -> UpdateResult:
+        """Train and judge the candidate, and write the next version or the report of a refusal."""
+        check_target(self.target)
+        _begin(self.work, self.plan)
+        self.on_stage("training the candidate")
+        candidate = self._trained(CANDIDATE)
+        verdict = self._verdict(candidate)
+        if not verdict.passed:
+            report = self.target.parent / f"{self.target.name}.refused.json"
+            result = self._result(verdict, [candidate]).model_copy(update={"next": None, "report": str(report)})
+            write_report(result, report)
+            return result
+        self.on_stage("training the next version")
+        final = self._trained(FINAL)
+        export(self.work / FINAL, self.target, lineage=self._lineage(verdict))
+        return self._result(verdict, [candidate, final])
+
+    def written(self) -> UpdateResult:
+        """The result of an update whose version is there: killed right after that, or asked for again."""
+        manifest = read_manifest(bundle_folder(self.target))
+        assert manifest.lineage is not None
+        return self._result(Gate.model_validate(manifest.lineage.gate), [load_bundle(self.target)])
+
+    def _trained(self, stage: str) -> Bundle:
+        """The model trained on with new events, by what is kept of it or from the beginning."""
+        held_out = stage == CANDIDATE
+        go_on(
+            self.current,
+            self.data,
+            self.work / stage,
+            self.plan.since,
+            self.plan.config.fine_tune,
+            protocol=self.plan.protocol(self.current.manifest.split) if held_out else None,
+            seed=self.plan.seed,
+            resume=True,
+            progress=self.shown,
+        )
+        return load_bundle(self.work / stage)
+
+    def _verdict(self, candidate: Bundle) -> Gate:
+        """What the gate said, or says now."""
+        file = self.work / GATE
+        if file.is_file():
+            return Gate.model_validate_json(file.read_text(encoding="utf-8"))
+        protocol = self.plan.protocol(self.current.manifest.split)
+        asked = split(self.data.histories, protocol, self.data.manifest.actions).test
+        told = self.on_stage("the gate")
+        verdict = gate(self.current, candidate, self.data, asked, self.plan.config.margin, self.plan.seed, told)
+        with atomic_file(file, overwrite=True) as new:
+            new.write_text(verdict.model_dump_json(), encoding="utf-8")
+        return verdict
+
+    def _lineage(self, verdict: Gate) -> Lineage:
+        parent = self.current.manifest
+        before = [] if parent.lineage is None else parent.lineage.ancestors
+        return Lineage(
+            previous=self.model.resolve().name,
+            ancestors=[*before, parent.files[WEIGHTS]],
+            plan=self.plan.model_dump(mode="json"),
+            gate=verdict.as_dict(),
+        )
+
+    def _result(self, verdict: Gate, trained: Sequence[Bundle]) -> UpdateResult:
+        """The result of one that passed; `trained` are the models that it made."""
+        held_out = int((self.times >= self.plan.held_out_from).sum())
+        return UpdateResult(
+            model=str(self.model),
+            name=self.current.manifest.model,
+            data=str(self.data.path),
+            passed=verdict.passed,
+            next=str(self.target),
+            report=None,
+            plan=self.plan,
+            trained_events=len(self.times) - held_out,
+            held_out_events=held_out,
+            new_items=trained[-1].manifest.training.get("new_items"),
+            gate=verdict,
+            seconds=sum(float(one.manifest.training["seconds"]) for one in trained),
+        )
 
 
 def _begin(work: Path, plan: Plan) -> None:
@@ -123,69 +204,3 @@ def _begin(work: Path, plan: Plan) -> None:
     shutil.rmtree(work, ignore_errors=True)
     with atomic_file(work / PLAN) as new:
         new.write_text(plan.model_dump_json(), encoding="utf-8")
-
-
-def _trained(current: Bundle, data: Dataset, folder: Path, plan: Plan, without_held_out: bool, shown: bool) -> Bundle:
-    """The model trained on with new events, by what is kept of it or from the beginning."""
-    go_on(
-        current,
-        data,
-        folder,
-        plan.since,
-        plan.config.fine_tune,
-        protocol=plan.protocol(current.manifest.split) if without_held_out else None,
-        seed=plan.seed,
-        resume=True,
-        progress=shown,
-    )
-    return load_bundle(folder)
-
-
-def _verdict(file: Path) -> Gate | None:
-    return Gate.model_validate_json(file.read_text(encoding="utf-8")) if file.is_file() else None
-
-
-def _lineage(model: Path, parent: BundleManifest, plan: Plan, verdict: Gate) -> Lineage:
-    before = [] if parent.lineage is None else parent.lineage.ancestors
-    return Lineage(
-        previous=model.resolve().name,
-        ancestors=[*before, parent.files[WEIGHTS]],
-        plan=plan.model_dump(mode="json"),
-        gate=verdict.as_dict(),
-    )
-
-
-def _written(model: Path, data: Dataset, plan: Plan, times: Ints, folder: Path) -> UpdateResult:
-    """The result of an update whose version is there already."""
-    manifest = read_manifest(bundle_folder(folder))
-    assert manifest.lineage is not None
-    training = manifest.training
-    verdict = Gate.model_validate(manifest.lineage.gate)
-    return _result(model, data, plan, times, verdict, folder, training.get("new_items"), float(training["seconds"]))
-
-
-def _result(
-    model: Path,
-    data: Dataset,
-    plan: Plan,
-    times: Ints,
-    verdict: Gate,
-    written: Path | None,
-    new_items: int | None,
-    seconds: float,
-) -> UpdateResult:
-    held_out = int((times >= plan.held_out_from).sum())
-    return UpdateResult(
-        model=str(model),
-        name=read_manifest(bundle_folder(model)).model,
-        data=str(data.path),
-        passed=verdict.passed,
-        next=None if written is None else str(written),
-        report=None,
-        plan=plan,
-        trained_events=len(times) - held_out,
-        held_out_events=held_out,
-        new_items=new_items,
-        gate=verdict,
-        seconds=seconds,
-    )

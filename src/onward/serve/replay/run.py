@@ -24,8 +24,8 @@ from onward.data.split import Part, split
 from onward.errors import ConfigError
 from onward.evaluate.metrics import request_metrics
 from onward.evaluate.options import KS
-from onward.evaluate.protocol import open_trained_dataset
 from onward.evaluate.ranking import Ranks, rank_targets
+from onward.evaluate.setting import open_trained_dataset
 from onward.models.base import Bools, top_k
 from onward.models.features.attach import histories_for
 from onward.payload import Payload
