@@ -52,7 +52,7 @@ def test_what_is_missing_is_trained_and_what_is_there_goes_on(dataset: Path, tmp
     assert len(seed_runs(tmp_path / "random")) == 2
 
 
-@pytest.mark.parametrize("model", ["gru", "random", "global-mean"])
+@pytest.mark.parametrize("model", ["gru", "random", "item-knn"])
 def test_what_is_finished_stays_as_it_is(model: str, dataset: Path, tmp_path: Path) -> None:
     settings = SMALL if model == "gru" else []
     first = train(dataset, model, tmp_path / "runs/seed-0", protocol="last", settings=settings, progress=False)
