@@ -55,7 +55,8 @@ def test_the_best_validation_is_the_least_where_less_is_better() -> None:
     lines = [{"kind": "validation", "step": step, "mse": mse} for step, mse in enumerate([0.3, 0.1, 0.1, 0.2])]
     assert best_validation(lines, "mse")["step"] == 1
     assert best_validation([{**line, "ndcg@10": line["mse"]} for line in lines], "ndcg@10")["step"] == 0
-    assert best_validation(lines, "auc") == {}
+    assert best_validation(lines, "auc")["step"] == 3, "the newest, where the metric wasn't measured"
+    assert best_validation([], "auc") == {}
 
 
 def test_runs_are_found_below_a_folder_and_filtered(runs: Path) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from onward.bundle import export, load_bundle
 from onward.cli.main import main
-from onward.config import FineTuneConfig, SplitConfig
+from onward.config import SplitConfig
 from onward.data.dataset import Dataset
 from onward.data.prepare import prepare
 from onward.data.split import split
@@ -333,4 +333,5 @@ def test_the_work_of_another_update_is_thrown_away(folder: Path, models: Path) -
 def test_settings_are_checked(folder: Path, models: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["update", str(models / "shop"), str(folder / "data"), "--set", "fine_tune.epoch=3"]) == 2
     assert "did you mean 'epochs'?" in capfd.readouterr().err
-    assert FineTuneConfig().epochs >= 1
+    assert main(["update", str(models / "shop"), str(folder / "data"), "--set", "fine_tune.budget=0"]) == 2
+    assert "budget" in capfd.readouterr().err
