@@ -74,6 +74,11 @@ def test_the_batch_goes_by_the_log_and_fits_into_memory() -> None:
     assert tokens == 256
 
 
+def test_popularity_of_the_last_days_is_tried_where_there_are_times() -> None:
+    assert "model.half_life_days" in candidate("popularity", facts(), "").space
+    assert candidate("popularity", facts(span_days=None), "").space == {}
+
+
 def test_a_suggested_learning_rate_stays_inside_the_space() -> None:
     one = candidate("sasrec", facts(seen="include", repeat_share=0.4), "")
     assert one.trying(0.00312).suggested == ({**one.starts[0], "train.learning_rate": 0.0031},)

@@ -149,6 +149,19 @@ def test_a_model_that_only_fails_is_left_alone(tmp_path: Path) -> None:
         assert search.families[0].best is not None
 
 
+def test_settings_that_fail_are_tried_once(tmp_path: Path) -> None:
+    def failing(model: str, settings: Mapping[str, Value], call: int) -> BaseException | None:
+        return TrainingError("no times") if settings["model.half_life_days"] is not None else None
+
+    objective = FakeObjective(FakeClock(), failing=failing)
+    search, study = make_search(tmp_path, objective, 900, ("popularity",))
+    with closing(study):
+        search.run()
+        tried = [settings["model.half_life_days"] for _, settings in objective.calls]
+        assert len(tried) == len(set(tried)) > 1
+        assert search.families[0].best is not None
+
+
 def test_ctrl_c_goes_through_and_its_settings_are_tried_again(tmp_path: Path) -> None:
     def failing(model: str, settings: Mapping[str, Value], call: int) -> BaseException | None:
         return KeyboardInterrupt() if call == 1 else None

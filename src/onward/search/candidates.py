@@ -31,6 +31,9 @@ SOLVED_PER_SECOND = 1.5e10
 MANY_EVENTS = 20_000_000
 """More training events than this are too many for models that compare users with users."""
 
+BY_AGE = "model.half_life_days"
+"""A setting that is one of times: not searched where the data has none."""
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -129,6 +132,8 @@ def candidate(model: str, facts: Facts, reason: str, memory: int | None = None) 
     """
     cls = model_class(model)
     space: dict[str, Space] = {f"model.{name}": one for name, one in spaces(cls.Config).items()}
+    if facts.span_days is None:
+        space.pop(BY_AGE, None)
     if not cls.traits.trainable:
         start = {key: _default(cls.Config, key) for key in space}
         return Candidate(model, reason, (start,), {}, space)

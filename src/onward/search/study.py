@@ -157,7 +157,7 @@ class Family:
             asked = Asked(trial, {**self.candidate.fixed, **values}, self._paused_run(trial))
             if asked.paused is not None:
                 return asked
-            same = next((one for one in self.trials if one.state in DONE and one.params == trial.params), None)
+            same = next((one for one in self.trials if one.params == trial.params and _has_an_end(one)), None)
             if same is None:
                 self._repeats = 0
                 return asked
@@ -253,6 +253,11 @@ def model_value(trial: FrozenTrial) -> float | None:
     """What the model is worth that it left; None where it left none."""
     paused: float | None = trial.user_attrs.get("paused")
     return trial.value if trial.state == TrialState.COMPLETE else paused
+
+
+def _has_an_end(trial: FrozenTrial) -> bool:
+    """Whether trying the same settings again would tell nothing: it failed by its own fault, or has an outcome."""
+    return trial.state in DONE or (trial.state == TrialState.FAIL and not trial.user_attrs.get("stopped"))
 
 
 def _last_value(trial: FrozenTrial) -> float | None:
