@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,13 @@ def test_help_page_has_an_example(page: list[str], capsys: pytest.CaptureFixture
     assert main([*page, "--help"]) == 0
     text = capsys.readouterr().out
     assert f"onward {' '.join(page)}" in " ".join(text.partition("Example")[2].split())
+
+
+def test_evaluate_prequential_is_the_command_prequential(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [str(tmp_path / "none"), "--every", "1d", "--json"]
+    assert main(["evaluate", *arguments, "--prequential"]) == main(["prequential", *arguments]) == 2
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == second
 
 
 @pytest.mark.parametrize("flags", [["--json"], []])

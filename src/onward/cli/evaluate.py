@@ -63,8 +63,8 @@ def evaluate(
     """Measure a trained model on the events that its split kept from it.
 
     Every target is ranked among all items seen in training. The result is also written to the run's
-    evaluation/PART/: metrics.json, and requests.parquet with one row a request. With models that are trained anew
-    along the time line: onward prequential.
+    evaluation/PART/: metrics.json, and requests.parquet with one row a request. With --prequential
+    instead: with models that are trained anew along the time line, which is onward prequential and has its options.
 
     Example: onward evaluate runs/sasrec --part test -o report.html
     """

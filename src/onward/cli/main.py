@@ -87,7 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     A command may return one of its own: `update` 3 where the gate refused.
     """
-    given = sys.argv[1:] if arguments is None else arguments
+    given = _by_its_name(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in given
     try:
         _show_whole_help(given)
@@ -110,6 +110,13 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return code if isinstance(code, int) else 0
+
+
+def _by_its_name(given: list[str]) -> list[str]:
+    """`evaluate RUN --prequential` is what `prequential RUN` does, which has options of its own."""
+    if given[:1] != ["evaluate"] or "--prequential" not in given:
+        return given
+    return ["prequential", *(word for word in given[1:] if word != "--prequential")]
 
 
 def _show_whole_help(given: list[str]) -> None:
