@@ -8,7 +8,8 @@ fitted as they come. Nothing is tuned for one model alone, so the table says wha
 what it can give: docs/results.md has the best recipes.
 
 What was measured stays in .bench/family, one file a training, so that a second call goes on where the first stopped;
-`--report` only writes bench/FAMILY.md. Two calls for different files may run side by side.
+`--report` only writes bench/FAMILY.md. Rows of the page that were measured elsewhere stay there, and give way to those
+measured here. Two calls for different files may run side by side.
 """
 
 from __future__ import annotations
@@ -111,25 +112,42 @@ Written by `python bench/family.py`: every model on five public files at an equa
 trainings on a file, with dropout 0.2 and 0.5, of the same epochs, 64 wide, with the same batches and step size, seed 0
 (a quarter of the epochs where a row is trained for every prefix); the better on validation was tested once. Static
 models are as they come. Whole catalog; 95% intervals resample users. The budget is small and the same for all, so these
-rows say what a model gives without care: `docs/results.md` has what it can give.
+rows say what a model gives without care: `docs/results.md` has what it can give. EASE takes at most 20,000 items.
+Other work ran beside the trainings, now more and now less, so minutes can't be compared from row to row.
 """
 
 
-def report() -> None:
-    """bench/FAMILY.md: a table a file, best first."""
-    parts = [HEAD]
+def report(page: Path) -> None:
+    """Write a table a file, best first; a row of the page that wasn't measured here stays."""
+    parts, before = [HEAD], rows_of(page) if page.is_file() else {}
     for file in FILES:
-        rows = [row for model in (*STATIC, *TRAINED) if (row := table_row(file, model)) is not None]
+        found = {name: table_row(file, name) or before.get((file.name, name)) for name in (*STATIC, *TRAINED)}
+        rows = [row for row in found.values() if row is not None]
         if not rows:
             continue
         first, second = (name.upper() if name[0] != "r" else name.capitalize() for name in file.shown)
         parts.append(f"\n## {file.name}\n\n{file.epochs} epochs, histories of {file.length}; minutes of one training.")
         if file.left_out:
             parts[-1] += f" Left out, as an epoch takes hours: {', '.join(file.left_out)}."
+        missing = [name for name, row in found.items() if row is None and name not in file.left_out]
+        if missing:
+            parts[-1] += f" No figure: {', '.join(missing)}."
         parts.append(f"\n| model | dropout | {first} | 95% interval | {second} | minutes |")
         parts.append("|---|---:|---:|---:|---:|---:|")
         parts += [line for _, line in sorted(rows, reverse=True)]
-    (HERE / "FAMILY.md").write_text("\n".join(parts) + "\n")
+    page.write_text("\n".join(parts) + "\n")
+
+
+def rows_of(page: Path) -> dict[tuple[str, str], tuple[float, str]]:
+    """(File, model) to (what is sorted by, the row), of a page that is there."""
+    found, file = dict[tuple[str, str], tuple[float, str]](), ""
+    for line in page.read_text().splitlines():
+        cells = [cell.strip() for cell in line.split("|")]
+        if line.startswith("## "):
+            file = line.removeprefix("## ")
+        elif len(cells) > 3 and cells[1] in (*STATIC, *TRAINED):
+            found[file, cells[1]] = float(cells[3]), line
+    return found
 
 
 def table_row(file: File, model: str) -> tuple[float, str] | None:
@@ -156,8 +174,9 @@ def main() -> int:
     parser.add_argument("--models", nargs="+", default=[*STATIC, *TRAINED])
     parser.add_argument("--report", action="store_true")
     given = parser.parse_args()
+    page = HERE / "FAMILY.md"
     if given.report:
-        report()
+        report(page)
         return 0
     if given.data is None:
         parser.error("--data: the folder that holds ml-1m/, amazon-beauty/, amazon-toys/ and so on")
@@ -175,7 +194,7 @@ def main() -> int:
             except (RuntimeError, ValueError, OSError) as error:
                 failed.append(f"{file.name} {model}: {error}")
                 print(failed[-1], file=sys.stderr)
-    report()
+    report(page)
     return int(bool(failed))
 
 

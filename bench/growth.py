@@ -177,7 +177,8 @@ def write(rows: list[Row], events: int) -> None:
         f"{os.cpu_count()} cores. The loss of "
         "each size's first row is the one that Onward chooses. `all s` is all that the command does: opening the "
         "data, the epoch, checkpoints, validation, the bundle. NDCG@10 is on the validation part, over the whole "
-        "catalog (a fixed sample of requests where the catalog is large).\n\n"
+        "catalog (a fixed sample of requests where the catalog is large). All sizes have as many events, of the "
+        "largest catalog little more than one an item, so it compares the losses at one size, and not the sizes.\n\n"
     )
     (HERE / "GROWTH.md").write_text(text + head + "\n" + "\n".join(map(show, rows)) + "\n\n" + verdicts + "\n")
     plot(rows, HERE / "growth.png")
