@@ -1,4 +1,4 @@
-"""What all tests share: one thread, the data set that `make test` has fetched, a browser."""
+"""What all tests share: one thread, the data set that `make test` has fetched, a browser, small disks."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from browsing import browser, open_page  # noqa: F401
+from small_disks import small_disks  # noqa: F401
 
 # Read when torch and numpy are first loaded: with one thread, sums have one order and runs agree to the last bit.
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):

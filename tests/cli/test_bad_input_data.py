@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +15,7 @@ import pytest
 
 from onward.cli.main import main
 from onward.data.dataset import Dataset, open_dataset
+from small_disks import WHY, Refusal, check_refused
 
 Refused = Callable[..., str]
 
@@ -317,44 +316,14 @@ def test_a_failure_leaves_the_old_dataset_alone(tmp_path, prepared, capsys):
     assert open_dataset(dataset.path).manifest == dataset.manifest
 
 
-DISKS = """
-import json, subprocess, sys
-from contextlib import redirect_stderr
-from io import StringIO
-from pathlib import Path
-from onward.cli.main import main
-for folder, kind, source in json.loads(sys.argv[1]):
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", folder], check=True)
-    if kind == "read-only":
-        subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
-    with redirect_stderr(StringIO()) as said:
-        code = main(["prepare", source, "-o", folder + "/out"])
-    print(json.dumps([code, sorted(path.name for path in Path(folder).rglob("*")), said.getvalue()]))
-"""
-
-
+@pytest.mark.usefixtures("small_disks")
 def test_full_and_read_only_disks(tmp_path):
-    if subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode:
-        pytest.skip("no private mount namespace here (unshare -m)")
-    tries, wanted = [], []
+    refusals = []
     for rows in (30_000, 90_000):  # the tables don't fit; the first pass doesn't fit
         path = tmp_path / f"log-{rows}.parquet"
         pl.DataFrame({"user": range(rows), "item": range(rows), "time": range(rows)}).write_parquet(path)
-        for kind, why in (("full", "the disk is full"), ("read-only", "the disk is read-only")):
-            disk = tmp_path / f"{kind}-{rows}"
-            disk.mkdir()
-            tries.append((str(disk), kind, str(path)))
-            wanted.append(f"can't write {disk / 'out'}: {why}")
-    command = ["unshare", "-m", sys.executable, "-c", DISKS, json.dumps(tries)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if "mount" in done.stderr and "permission denied" in done.stderr:
-        pytest.skip("no right to mount a tmpfs here")
-    assert done.returncode == 0, done.stderr
-    for line, message in zip(done.stdout.splitlines(), wanted, strict=True):
-        code, left, said = json.loads(line)
-        assert (code, left) == (2, []), said
-        assert message in " ".join(said.split())
-        assert "Traceback" not in said
+        refusals += [Refusal(tmp_path / f"{kind}-{rows}", 300, kind, ["prepare", str(path)], "out") for kind in WHY]
+    check_refused(refusals)
 
 
 # a dataset folder that isn't sound

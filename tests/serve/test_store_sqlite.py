@@ -17,6 +17,7 @@ from onward.serve.store.clock import Clock
 from onward.serve.store.protocol import FUTURE_LIMIT, Event, Impression, open_store
 from onward.serve.store.sql import SqlStore
 from onward.serve.store.sqlite import SqliteDatabase, refuse_old_library
+from small_disks import with_own_mounts
 
 
 def events(count: int, user: str = "ann", first: int = 0) -> list[Event]:
@@ -337,15 +338,8 @@ print("sound")
 """
 
 
+@pytest.mark.usefixtures("small_disks")
 def test_a_full_disk_refuses_and_goes_on_once_there_is_space(tmp_path: Path) -> None:
-    probe = subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False)
-    if probe.returncode:
-        pytest.skip("no private mount namespace here (unshare -m)")
-    asked = ["unshare", "-m", sys.executable, "-c", ON_A_SMALL_DISK, str(tmp_path)]
-    done = subprocess.run(asked, capture_output=True, text=True, check=False)
-    if "mount" in done.stderr and "permission denied" in done.stderr:
-        pytest.skip("no right to mount a tmpfs here")
-    said = done.stdout.splitlines()
-    assert done.returncode == 0, done.stderr
-    assert said[-1] == "sound"
-    assert all("disk is full" in line for line in said[:-1])
+    *refused, last = with_own_mounts(ON_A_SMALL_DISK, str(tmp_path))
+    assert last == "sound"
+    assert all("disk is full" in line for line in refused)
