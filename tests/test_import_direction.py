@@ -11,7 +11,7 @@ import pytest
 import onward
 
 LAYERS = (
-    {"errors", "config", "space", "files", "payload", "client"},
+    {"errors", "config", "space", "files", "payload", "progress", "client"},
     {"data", "text", "device", "machine", "preferences", "threads"},
     {"models"},
     {"manifest", "card", "bundle", "runs", "tracking", "training_rows"},

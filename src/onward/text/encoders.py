@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onward.errors import ConfigError, unknown
+from onward.progress import shown_progress
 from onward.text.cache import VectorCache
 from onward.text.ngrams import NGrams
 from onward.text.plain import plain
-from onward.text.progress import shown_progress
 from onward.text.scripts import latin, mostly_latin, refuse_unless_latin
 from onward.text.sentences import Sentences, local_folder, minilm_folder
 from onward.text.static import Static

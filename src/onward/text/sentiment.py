@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onward.errors import MissingExtraError
+from onward.progress import shown_progress
 from onward.text.plain import plain
-from onward.text.progress import shown_progress
 from onward.text.scripts import latin, refuse_unless_latin
 
 

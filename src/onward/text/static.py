@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from onward.errors import MissingExtraError
 from onward.files import atomic_folder
+from onward.progress import shown_progress
 from onward.text.cache import cache_root
-from onward.text.progress import shown_progress
 from onward.text.sentences import Sentences, offline
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""A bar for work on texts that turns out to take more than two seconds."""
+"""A bar for work that turns out to take more than two seconds."""
 
 from __future__ import annotations
 
@@ -8,10 +8,16 @@ from contextlib import contextmanager
 
 PATIENCE = 2.0
 """Seconds without a bar."""
+OnStep = Callable[[int, int], None]
+"""Called with (done, in all)."""
+
+
+def silent(done: int, of: int) -> None:
+    """Progress that nobody looks at."""
 
 
 @contextmanager
-def shown_progress(what: str, given: Callable[[int, int], None] | None) -> Iterator[Callable[[int, int], None]]:
+def shown_progress(what: str, given: OnStep | None) -> Iterator[OnStep]:
     """The function to call with (done, in all): the given one, or one that draws a bar on standard error."""
     if given is not None:
         yield given
