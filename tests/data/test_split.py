@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from onward.config import SplitConfig
 from onward.data.sequences import Histories
 from onward.data.split import Part, Split, split
+from onward.data.synthetic import as_histories, chain_events
 from onward.errors import ConfigError, DataError
 
 Request = tuple[int, list[int], list[int]]
@@ -173,6 +174,16 @@ def test_users_are_held_out_whole(data: Histories, seed: int) -> None:
     assert made.too_short == len(short)
     again = split(data, config)
     assert as_requests(again.test) == as_requests(made.test)
+
+
+def test_a_sample_of_requests_is_in_their_order_and_always_the_same() -> None:
+    part = split(as_histories(chain_events(users=50, items=9, length=5, seed=0)), SplitConfig(protocol="last")).test
+    some = part.sample(20)
+    assert len(np.unique(some.user)) == 20
+    assert (np.diff(some.user) > 0).all()
+    assert np.array_equal(part.target_start[some.user], some.target_start)
+    assert np.array_equal(part.sample(20).user, some.user)
+    assert part.sample(50) is part
 
 
 def test_another_seed_holds_out_other_users() -> None:

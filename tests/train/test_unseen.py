@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +22,8 @@ from onward.evaluate.protocol import evaluate
 from onward.evaluate.ranking import rank_targets
 from onward.models.features.attach import histories_for
 from onward.models.sequence import SequenceModel
+from onward.progress import OnStep
+from onward.train import unseen as unseen_scores
 from onward.train.run import train
 from onward.train.unseen import fit_shift, largest_shift
 
@@ -131,6 +135,24 @@ def test_likeness_to_the_history_spreads_their_scores_as_far_as_asked(dataset: D
     liked = torch.tensor([int(user[1:]) % 4 for user in dataset.users["user"].gather(divided.valid.user)])
     kind = torch.tensor([int(one["kind"][1:]) for one in dataset.catalog.frame.iter_rows(named=True)])[unseen[1:]]
     assert kind[difference.argmax(1)].equal(liked)
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_what_takes_long_says_how_far_it_is(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shown: bool
+) -> None:
+    calls: list[tuple[int, int]] = []
+
+    @contextmanager
+    def watched(what: str, given: OnStep | None) -> Iterator[OnStep]:
+        assert (what, given is None) == ("items without events", shown)
+        yield lambda *at: calls.append(at)
+
+    monkeypatch.setattr(unseen_scores, "shown_progress", watched)
+    settings = [*SETTINGS, "model.features=all", "train.epochs=1"]
+    train(dataset, "gru", tmp_path / "run", protocol="time", settings=settings, progress=shown)
+    assert calls
+    assert calls[-1][0] == calls[-1][1] > 0
 
 
 def test_likeness_is_that_of_the_model_as_it_is_now(dataset: Dataset, tmp_path: Path) -> None:

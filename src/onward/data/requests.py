@@ -43,6 +43,12 @@ class Part:
         columns = ("user", "history_start", "history_end", "target_start", "target_end")
         return replace(self, **{name: getattr(self, name)[rows] for name in columns})
 
+    def sample(self, most: int) -> Part:
+        """At most so many of the requests, drawn without replacement, always the same ones, in their order."""
+        if len(self) <= most:
+            return self
+        return self.select(np.sort(np.random.default_rng(0).choice(len(self), most, replace=False)))
+
     def requests(self, data: Histories) -> Histories:
         """The histories that are known, and the time of each request where `request_time` gives it."""
         at = data.time[self.target_start] if data.time is not None and self.request_time == "target" else None

@@ -32,20 +32,12 @@ def validation_metrics(
     """
     if not len(part):
         return {}
-    part = _sample(part, max(FEWEST_REQUESTS, MOST_SCORES // (model.items.n + 1)))
+    part = part.sample(max(FEWEST_REQUESTS, MOST_SCORES // (model.items.n + 1)))
     ranks = rank_targets(model, data, part, seen)
     values = {name: float(value.mean()) for name, value in request_metrics(ranks, ks).items()}
     _, _, predicted, observed = target_interests(model, data, part)
     decision = best_decision(predicted, observed, DEFAULT_THRESHOLD)
     return values | interest_metrics(predicted, observed, DEFAULT_THRESHOLD, decision, model.value_range)
-
-
-def _sample(part: Part, size: int) -> Part:
-    if len(part) <= size:
-        return part
-    chosen = np.zeros(len(part), dtype=np.bool_)
-    chosen[np.random.default_rng(0).choice(len(part), size, replace=False)] = True
-    return part.select(chosen)
 
 
 def target_interests(model: Recommender, data: Histories, part: Part) -> tuple[Ints, Ints, Floats, Floats]:

@@ -145,7 +145,7 @@ def _tune(
     facts, metrics, sums = run_loop(
         folder, warm.histories, training, seen, divided, model, loop, resume, shown, sums=warm.sums
     )
-    facts |= fit_unseen(model, warm.histories, divided, data, settings)[0] | {
+    facts |= fit_unseen(model, warm.histories, divided, data, settings, shown)[0] | {
         # of a training from nothing, which is what `--like` repeats
         "best_epoch": known.get("best_epoch"),
         "parameters": model.parameters_count,

@@ -161,7 +161,7 @@ def _run(
             decided["stop_after"] = facts["best_epoch"]
         if decided:
             config = _as_trained(folder, config, decided)
-        fitted, found = fit_unseen(model, histories, divided, data, config.train)
+        fitted, found = fit_unseen(model, histories, divided, data, config.train, shown)
         facts, said = facts | fitted, [*said, *found]
     else:
         metrics = validation_metrics(model, histories, divided.valid, data.manifest.seen)

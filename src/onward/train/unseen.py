@@ -30,6 +30,7 @@ from onward.models.base import chunks, mask_scores
 from onward.models.features.likeness import Likeness
 from onward.models.features.residuals import Residuals
 from onward.models.sequence import SequenceModel
+from onward.progress import OnStep, shown_progress, silent
 
 K = 10
 """Length of the lists that are looked at."""
@@ -44,16 +45,21 @@ Floats = NDArray[np.float64]
 
 
 def fit_unseen(
-    model: SequenceModel, histories: Histories, divided: Split, data: Dataset, config: TrainConfig
+    model: SequenceModel, histories: Histories, divided: Split, data: Dataset, config: TrainConfig, shown: bool = False
 ) -> tuple[dict[str, float], list[str]]:
     """How items without training events score: what was fitted, and what it says; nothing where features make no
-    items."""
+    items.
+
+    Args:
+        shown: whether work that takes more than two seconds draws a bar on standard error.
+    """
     if model.featured is None or not model.featured.makes_items or not model.config.ranks:
         return {}, []
     facts, said = dict[str, float](), list[str]()
     if config.unseen_likeness > 0:
         frame, how = data.catalog.frame, (config.unseen_likeness, config.unseen_recency, config.unseen_weight)
-        weight = fit_likeness(model, histories, divided.valid, frame, *how)
+        with shown_progress("items without events", None if shown else silent) as on_items:
+            weight = fit_likeness(model, histories, divided.valid, frame, *how, on_items=on_items)
         if weight is not None:
             facts["unseen_weight"] = weight
             said.append(f"items without events: likeness to the history's items counts {weight:.2f} times the cosine")
@@ -76,6 +82,7 @@ def fit_likeness(
     ratio: float,
     recency: float,
     weight: float | None = None,
+    on_items: OnStep = silent,
 ) -> float | None:
     """Let unseen items take over residuals, and add to their scores how alike they are to those of the history.
 
@@ -89,6 +96,7 @@ def fit_likeness(
             of a request, in the mean over requests.
         recency: as in `Likeness`.
         weight: of the cosine; by default what gives that ratio.
+        on_items: progress of the items that take over.
     """
     assert model.features is not None
     assert model.featured is not None
@@ -96,7 +104,7 @@ def fit_likeness(
     likeness = Likeness.fit(model.features.columns, catalog, seen, recency)
     if likeness is None:
         return None
-    likeness.residuals = Residuals.fit(model.featured, catalog, likeness.table, seen)
+    likeness.residuals = Residuals.fit(model.featured, catalog, likeness.table, seen, on_items)
     model.likeness = likeness  # as yet with weight 0: scores are the model's own
     if weight is None:
         found = _spreads(model, likeness, data, part)
@@ -111,7 +119,7 @@ def fit_likeness(
 def _spreads(model: SequenceModel, likeness: Likeness, data: Histories, part: Part) -> tuple[float, float] | None:
     """Mean standard deviation over the unseen items of a request: of the model's scores, and of the cosines."""
     unseen = np.flatnonzero(~model.items.candidates)[1:]
-    requests = _some(part, MOST_SPREAD).requests(data)
+    requests = part.sample(MOST_SPREAD).requests(data)
     requests = requests.select(np.flatnonzero(requests.lengths > 0))
     if len(unseen) < 2 or not len(requests):
         return None
@@ -167,7 +175,7 @@ def _gain(above: Ints) -> Floats:
 
 def _places(model: SequenceModel, data: Histories, part: Part, seen: str) -> tuple[Ints, Floats]:
     """`above` and `gaps`, as in `largest_shift`, of the targets that are trained items."""
-    part = _some(part, MOST_REQUESTS)
+    part = part.sample(MOST_REQUESTS)
     trained = model.items.candidates
     unseen = ~trained
     unseen[0] = False
@@ -190,12 +198,3 @@ def _places(model: SequenceModel, data: Histories, part: Part, seen: str) -> tup
             best = torch.topk(scores[:, torch.from_numpy(unseen)], k, dim=1).values
             gaps[some, :k] = (own - best).double().numpy()
     return above[~excluded], gaps[~excluded]
-
-
-def _some(part: Part, most: int) -> Part:
-    """At most so many requests of a part, always the same ones."""
-    if len(part) <= most:
-        return part
-    chosen = np.zeros(len(part), dtype=np.bool_)
-    chosen[np.random.default_rng(0).choice(len(part), most, replace=False)] = True
-    return part.select(chosen)

@@ -41,13 +41,24 @@ def fitted() -> Residuals:
 
 @pytest.mark.parametrize("chunk", [1, 100])
 def test_what_is_taken_over_by_hand(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
-    monkeypatch.setattr("onward.models.features.residuals.CHUNK_ITEMS", chunk)
+    monkeypatch.setattr("onward.models.features.residuals.CHUNK_COSINES", chunk)
     alike = [exp(cosine / 0.05) for cosine in (1, 0.8, 0)]
     expected = torch.zeros(6, 3)
     expected[4] = (torch.tensor(alike)[:, None] * Learned.added[1:4]).sum(0) / sum(alike)
     torch.testing.assert_close(fitted().lent, expected)
     monkeypatch.setattr("onward.models.features.residuals.NEIGHBOURS", 1)
     torch.testing.assert_close(fitted().lent[4], Learned.added[1])
+
+
+def test_progress_is_of_the_items_that_take_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onward.models.features.residuals.CHUNK_COSINES", 3)  # one item at once
+    calls: list[tuple[int, int]] = []
+    table = torch.cat([TABLE, TABLE[4:5]])
+    residuals = Residuals.fit(cast(Any, Learned()), FRAME, TABLE, SEEN, lambda *at: calls.append(at))
+    assert calls == [(1, 1)]  # of item 4 alone: nothing is known of item 5, and the others are trained
+    calls.clear()
+    assert residuals.of(table[1:], lambda *at: calls.append(at)).any(1).tolist() == [True] * 4 + [False, True]
+    assert calls == [(done, 5) for done in range(1, 6)]
 
 
 def test_an_item_that_comes_later_takes_over_as_one_of_the_catalog() -> None:

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from onward.models.base import Bools
 from onward.models.features.featured import Featured
+from onward.progress import OnStep, silent
 
 PREFIX = "likeness.residuals."
 """Of its tensors' names in a model's state."""
@@ -34,7 +35,9 @@ TEMPERATURE = 0.05
 MOST_ITEMS = 50_000
 """Trained items that lend their residuals, at most, always the same ones."""
 CHUNK_ITEMS = 2_048
-"""Items that are compared with these at once."""
+"""Trained items whose vectors are made by their features at once."""
+CHUNK_COSINES = 8_388_608
+"""Cosines that are held at once, 32 MiB of them."""
 
 
 class Residuals:
@@ -50,13 +53,22 @@ class Residuals:
         self._items, self._vectors, self._values, self.lent = items, table[items], values, lent
 
     @classmethod
-    def fit(cls, featured: Featured, frame: pl.DataFrame, table: Tensor, seen: Bools) -> Self:
+    def fit(
+        cls,
+        featured: Featured,
+        frame: pl.DataFrame,
+        table: Tensor,
+        seen: Bools,
+        on_items: OnStep = silent,
+    ) -> Self:
         """Of a trained model whose item vectors are made of features.
 
         Args:
             frame: features of the catalog, row r being item index r + 1.
             table: (V + 1, C) float32 its content vectors, of length one or zero.
             seen: (V + 1,) bool, items seen in training.
+            on_items: progress of the items without events. Each is compared with all lenders: of a million and 50,000
+                of these that is minutes of work.
         """
         items = np.flatnonzero(seen & table.any(1).numpy())
         if len(items) > MOST_ITEMS:
@@ -66,19 +78,23 @@ class Residuals:
         made = [torch.column_stack(featured.items_of(frame[some - 1])).cpu() for some in chunks]
         lenders = torch.from_numpy(items)
         found = cls(lenders, table, whole[lenders] - torch.cat([whole[:0], *made]), torch.zeros_like(whole))
-        found.lent = found.of(table).masked_fill(torch.from_numpy(seen)[:, None], 0.0)
+        unseen = torch.from_numpy(np.flatnonzero(~seen))
+        found.lent[unseen] = found.of(table[unseen], on_items)
         return found
 
-    def of(self, vectors: Tensor) -> Tensor:
+    def of(self, vectors: Tensor, on_items: OnStep = silent) -> Tensor:
         """(m, D + 1) float32 what items with these content vectors, (m, C), take over; zero for a vector of zeros."""
-        if not len(self._vectors):
-            return vectors.new_zeros(len(vectors), self._values.shape[1])
-        return torch.cat([self._of_some(some) for some in torch.split(vectors, CHUNK_ITEMS)])
-
-    def _of_some(self, vectors: Tensor) -> Tensor:
-        near = torch.topk(vectors @ self._vectors.T, min(NEIGHBOURS, len(self._vectors)), dim=1)
-        weights = torch.softmax(near.values / TEMPERATURE, dim=1) * vectors.any(1)[:, None]
-        return torch.einsum("mk,mkd->md", weights, self._values[near.indices])
+        taken = vectors.new_zeros(len(vectors), self._values.shape[1])
+        lenders = len(self._vectors)
+        known = vectors.any(1).nonzero()[:, 0] if lenders else torch.arange(0)
+        done = 0
+        for some in torch.split(known, max(1, CHUNK_COSINES // max(1, lenders))):
+            near = torch.topk(vectors[some] @ self._vectors.T, min(NEIGHBOURS, lenders), dim=1)
+            weights = torch.softmax(near.values / TEMPERATURE, dim=1)
+            taken[some] = torch.einsum("mk,mkd->md", weights, self._values[near.indices])
+            done += len(some)
+            on_items(done, len(known))
+        return taken
 
     def state(self) -> dict[str, Tensor]:
         """What `load` needs, by name."""
