@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 from onward.cli import progress as cli_progress
 from onward.cli.main import app, main
 from onward.data import datasets
+from onward.evaluate.report_costs import LISTS
 
 
 @pytest.fixture
@@ -45,11 +47,17 @@ def test_demo(films: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytes
     @contextmanager
     def steps_progress(what: str) -> Iterator[Callable[[int, int], None]]:
         with shown_progress(what) as step:
-            yield (lambda *at: looked.append(at)) if what == "looking at models" else step
+            yield (lambda *at: looked.append(at)) if what == "timing lists" else step
 
     monkeypatch.setattr(cli_progress, "steps_progress", steps_progress)
     assert main(["demo", "--quick"]) == 0
-    assert looked == [(n, of) for of in (5, 5, 1) for n in range(of + 1)], "the report takes seconds, and says so"
+    begun = [place for place, (done, _) in enumerate(looked) if done == 0]
+    assert [looked[place][1] for place in begun] == [5 * LISTS, 5 * LISTS, LISTS], "one report of three comparisons"
+    for first, end in pairwise([*begun, len(looked)]):
+        done = [one for one, _ in looked[first:end]]
+        assert done == sorted(done)
+        assert done[-1] == looked[first][1]
+        assert len(set(done)) > 20, "timing lists takes seconds, and says so"
     printed, progress = capfd.readouterr()
     assert "free for research, no commercial use" in printed
     for model in ("popularity", "item-knn", "markov", "lstm", "sasrec"):

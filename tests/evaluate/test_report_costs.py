@@ -40,7 +40,9 @@ def test_lists_are_timed_and_weights_weighed(monkeypatch):
     ticks = iter(np.arange(0.0, 1000.0, 0.25))  # every look at the clock is a quarter of a second after the last
     monkeypatch.setattr(report_costs.time, "perf_counter", lambda: float(next(ticks)))
     monkeypatch.setattr(report_costs, "SECONDS", 1e6)
-    cost = measured(table_model(HISTORIES), HISTORIES, "exclude", {"seconds": 1.0})
+    seen = []
+    cost = measured(table_model(HISTORIES), HISTORIES, "exclude", {"seconds": 1.0}, lambda *at: seen.append(at))
+    assert seen == [(done, 200) for done in range(1, 201)]
     assert (cost.lists, cost.median_ms, cost.p99_ms) == (200, 250.0, 250.0)
     assert cost.weights_mib == 5 * 5 * 4 / 2**20
     assert cost.training_seconds == 1.0

@@ -63,7 +63,7 @@ def compare(
         from onward.evaluate.report import write_report
         from onward.evaluate.tracked import track_report
 
-        with steps_progress("looking at models") as step:
+        with steps_progress("timing lists") as step:
             report = write_report(result, out, dataset=dataset, examples=examples, on_step=step)
         track_report(runs, report)
     payload = result.model_copy(update={"report": None if report is None else str(report)})

@@ -178,7 +178,7 @@ def _report(show: Show, compared: Sequence[Comparison], report: Path) -> Path:
     from onward.cli.progress import steps_progress
     from onward.evaluate.report import write_report
 
-    with steps_progress("looking at models") as step:
+    with steps_progress("timing lists") as step:
         written = write_report(compared, report, on_step=step)
     show.text(f"\nReport, one file that opens from disk: {written}")
     return written

@@ -99,7 +99,7 @@ def _report(run: Path, result: Evaluation, out: Path, dataset: Path | None, exam
     from onward.evaluate.report import write_report
     from onward.evaluate.tracked import track_report
 
-    with steps_progress("report") as step:
+    with steps_progress("timing lists") as step:
         page = comparison_of_one(run, result, dataset)
         report = write_report(page, out, dataset=dataset, examples=examples, on_step=step)
     track_report([run], report)

@@ -14,9 +14,10 @@ from onward.errors import OutputError
 from onward.evaluate import page as page_of
 from onward.evaluate.compare import Comparison
 from onward.evaluate.report_facts import RunFacts, read_facts
-from onward.evaluate.report_material import EXAMPLES, Material, OnStep, gather
+from onward.evaluate.report_material import EXAMPLES, Material, gather
 from onward.evaluate.report_view import Page, build_page
 from onward.files import atomic_file
+from onward.progress import OnStep, silent
 
 SCRIPTS = ("models.js", "pareto.js", "ranks.js", "report.js")
 """The report's own, in the order in which they need each other."""
@@ -30,7 +31,7 @@ def write_report(
     *,
     dataset: str | Path | None = None,
     examples: int = EXAMPLES,
-    on_step: OnStep = lambda done, of: None,
+    on_step: OnStep = silent,
 ) -> Path:
     """Write the report; a report that is there already is replaced, any other file is not.
 
@@ -38,7 +39,7 @@ def write_report(
         comparison: one, or several under different protocols for one page. A single run is a comparison of one row.
         dataset: where it is; by default where it was at the training. Without it, what needs it is left out.
         examples: single users' requests to show for each pair of models and side; 0 leaves them out.
-        on_step: progress of the models that are looked at.
+        on_step: progress of the lists that are timed, which takes most of the time; of one comparison after the other.
 
     Raises:
         OutputError: the file is something else, or can't be written.

@@ -15,6 +15,7 @@ import numpy as np
 
 from onward.data.sequences import Histories
 from onward.models.base import Recommender
+from onward.progress import OnStep, silent
 
 LISTS = 200
 """Lists that are timed."""
@@ -63,12 +64,17 @@ def recorded(training: Mapping[str, Any]) -> Cost:
 
 
 def measured(
-    model: Recommender, requests: Histories, seen: Literal["exclude", "include"], training: Mapping[str, Any]
+    model: Recommender,
+    requests: Histories,
+    seen: Literal["exclude", "include"],
+    training: Mapping[str, Any],
+    on_list: OnStep = silent,
 ) -> Cost:
     """The same, with the time of a list and the size of the weights.
 
     Args:
         requests: (R,) at least one; taken in turn, each alone, as a visitor of a site would come.
+        on_list: progress of the lists that are timed, which may end before the last.
     """
     for number in range(WARM):
         _list(model, requests, number, seen)
@@ -78,6 +84,7 @@ def measured(
         begun = time.perf_counter()
         _list(model, requests, len(times), seen)
         times.append(1000 * (time.perf_counter() - begun))
+        on_list(len(times), LISTS)
     weights = sum(tensor.numel() * tensor.element_size() for tensor in model.state().values())
     known = asdict(recorded(training)) | {
         "median_ms": float(np.median(times)),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,10 @@ from onward.evaluate.report_examples import LISTED, choose, show
 from onward.evaluate.report_requests import find_requests
 from onward.evaluate.report_slices import groupings, slices
 from onward.models.features.attach import histories_for
+from onward.progress import OnStep, silent
 
 EXAMPLES = 3
 """Requests shown for each heading."""
-OnStep = Callable[[int, int], None]
-"""Called with (models looked at, models in all)."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ def gather(
     dataset: str | Path | None = None,
     examples: int = EXAMPLES,
     seed: int = 0,
-    on_step: OnStep = lambda done, of: None,
+    on_step: OnStep = silent,
 ) -> Material:
     """Find the requests again, slice them, and let every model answer some: a sample timed, the examples shown.
 
@@ -60,6 +58,7 @@ def gather(
         dataset: where it is; by default where it was at the training.
         examples: requests to show for each heading.
         seed: of the requests that are timed, and of those that are calibrated.
+        on_step: progress of the lists that are timed, of all models together.
 
     Raises:
         ConfigError: a negative number of examples.
@@ -78,15 +77,19 @@ def gather(
     timed = np.random.default_rng(seed).permutation(len(asked.part))[:LISTS]
     some = asked.part.select(np.sort(timed))
     sure: list[list[dict[str, Any]]] = []
+
+    def so_far(model: int) -> OnStep:
+        return lambda done, of: on_step(model * LISTS + done, len(rows) * of)
+
     for number, row in enumerate(rows):
-        on_step(number, len(rows))
+        on_step(number * LISTS, len(rows) * LISTS)
         bundle = load_bundle(row.run)
         data, seen = histories_for(bundle.model, asked.dataset), comparison.protocol["seen"]
-        costs[number] = measured(bundle.model, some.requests(data), seen, row.training)
+        costs[number] = measured(bundle.model, some.requests(data), seen, row.training, so_far(number))
         sure.append(confidence(bundle.model, data, asked.part, seen, seed))
         for place in [place for place, choice in enumerate(shown) if number in choice.models]:
             request = asked.part.select(np.array([shown[place].row])).requests(data)
             lists[place][number] = bundle.model.recommend(request, LISTED, seen=seen).items[0]
-    on_step(len(rows), len(rows))
+    on_step(len(rows) * LISTS, len(rows) * LISTS)
     curves = sure if any(sure) else []
     return Material(costs, curves, slices(comparison, groupings(asked)), show(comparison, shown, asked, lists))
