@@ -280,6 +280,15 @@ def test_commands_parse_and_leave_defaults_out(comparison: Comparison) -> None:
     train = next(line for line in lines if "--model markov" in line)
     assert "--protocol last" in train
     assert "--set" not in train
+    assert lines[-1] == f"onward compare {' '.join(row.path for row in comparison.rows)} -o report.html"
+
+
+@pytest.mark.parametrize(("seeds", "command"), [(0, "evaluate"), (5, "compare")])
+def test_the_last_command_writes_such_a_report(comparison: Comparison, seeds: int, command: str) -> None:
+    path = comparison.rows[0].path
+    assert commands([(path, read_facts(path), seeds)], "valid")[-1] == (
+        f"onward {command} {path} --part valid -o report.html"
+    )
 
 
 def test_the_train_command_says_what_was_changed(tmp_path: Path) -> None:

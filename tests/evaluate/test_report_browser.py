@@ -255,6 +255,22 @@ def test_print_opens_the_tables_and_hides_the_controls(open_page, report):
     assert page.locator(".on-screen:visible").count() == 0, "the losses of every step would fill pages"
 
 
+def test_charts_that_were_drawn_for_a_wide_screen_fit_on_paper(open_page, report):
+    page = open_page(report.as_uri()).page
+    page.emulate_media(media="print")
+    for canvas in page.query_selector_all("canvas"):
+        shares = canvas.evaluate(
+            """canvas => {
+              canvas.style.width = "2000px";
+              canvas.style.height = "500px";
+              const { width, height } = canvas.getBoundingClientRect();
+              return [width / canvas.parentElement.clientWidth, width / height, canvas.width / canvas.height];
+            }"""
+        )
+        assert shares[0] == pytest.approx(1, abs=0.01)
+        assert shares[1] == pytest.approx(shares[2], rel=0.02), "nothing is stretched"
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_stands_out_from_what_is_behind_it(open_page, report, scheme):
     """WCAG 2.2, 1.4.3: 4.5 to 1 for text; 1.4.11: 3 to 1 for what a chart draws."""

@@ -83,13 +83,15 @@ def _dataset(config: RunConfig) -> Manifest | None:
 
 
 def commands(runs: Sequence[tuple[str, RunFacts, int]], part: str) -> list[str]:
-    """Shell commands from the input files to this comparison; `runs` are (path, facts, number of several seeds)."""
+    """Shell commands from the input files to this report; `runs` are (path, facts, number of several seeds)."""
     first = runs[0][1]
     dataset = first.config.dataset_path or "dataset"
     lines = prepare_command(first, dataset)
     lines += [train_command(path, one.config, dataset, one.time_min is not None, seeds) for path, one, seeds in runs]
     chosen = "" if part == "test" else f" --part {part}"
-    lines.append(f"onward compare {shlex.join(path for path, *_ in runs)}{chosen} -o report.html")
+    alone = len(runs) == 1 and not runs[0][2]  # several seeds of one model are compared
+    ends = "evaluate" if alone else "compare"
+    lines.append(f"onward {ends} {shlex.join(path for path, *_ in runs)}{chosen} -o report.html")
     return lines
 
 
