@@ -115,7 +115,7 @@ class SearchDisplay(Observer):
             self._best = (value, family.model)
             at = say_duration(self._budget.elapsed)
             said = f"{at:>4}  trial {self._trials}: best so far {value:.4f}, {family.model} "
-            self._console.print(said + settings_text(trial.params), markup=False)
+            self._console.print((said + settings_text(trial.params)).rstrip(), markup=False)
         self._show(self._now)
 
     def testing(self, path: str) -> OnRequests | None:
