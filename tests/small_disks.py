@@ -7,13 +7,20 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from forked import Forked
+
+OWN_MOUNTS = """
+import ctypes, subprocess
+assert ctypes.CDLL(None).unshare(0x20000) == 0, "no mount namespace of its own"
+subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+"""
+"""What a process runs first whose mounts no other sees."""
 WHY = {"full": "the disk is full", "read-only": "the disk is read-only"}
 """What may be wrong with a disk, and how it is named."""
 RUN_COMMANDS = """
@@ -43,10 +50,9 @@ def small_disks(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 def with_own_mounts(code: str, *arguments: str) -> list[str]:
     """The lines that Python code prints in a process whose mounts no other sees."""
-    command = ["unshare", "-m", sys.executable, "-c", code, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
+    exit_code, out, said = Forked(*arguments, code=OWN_MOUNTS + code).finish()
+    assert exit_code == 0, said
+    return out.splitlines()
 
 
 class Refusal(NamedTuple):

@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import re
 import shlex
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from forked import Forked
 from onward.cli.main import main
 from onward.config import read_toml
 from onward.data.prepare import prepare
 from onward.data.synthetic import chain_events
 
-CODE = """
-import signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs, and what they start, ignore it
-from onward.cli.main import main
-sys.exit(main())
-"""
-COMMAND = [sys.executable, "-c", CODE, "auto"]
 MODELS = ["--models", "personal-frequency,gru", "--protocol", "last", "--budget", "10m"]
 GIVEN = ["train.epochs=3", "train.learning_rate=0.01", "model.width=16", "model.dropout=0.1"]
 SETTINGS = [word for setting in GIVEN for word in ("--set", setting)]
@@ -165,15 +156,15 @@ def test_a_search_is_replaced_where_that_is_asked_for(
     assert "seed = 3" in (tmp_path / "search" / "search.toml").read_text()
 
 
-def _start(dataset: Path, folder: Path, *more: str) -> subprocess.Popen[bytes]:
+def _start(dataset: Path, folder: Path, *more: str) -> Forked:
     words = [str(dataset), "-o", str(folder), "--protocol", "last", "--budget", "10m", *more]
-    return subprocess.Popen([*COMMAND, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return Forked("auto", *words)
 
 
-def _wait_for(folder: Path, count: int, process: subprocess.Popen[bytes]) -> None:
+def _wait_for(folder: Path, count: int, process: Forked) -> None:
     end = time.monotonic() + 120
     while trials(folder) < count:
-        assert process.poll() is None, process.stderr.read().decode() if process.stderr else ""
+        assert process.poll() is None, process.finish()
         assert time.monotonic() < end, "no trial in two minutes"
         time.sleep(0.02)
 
@@ -183,10 +174,10 @@ def test_ctrl_c_keeps_the_best_so_far(dataset: Path, tmp_path: Path) -> None:
     process = _start(dataset, folder, "--models", "markov,gru")
     _wait_for(folder, 4, process)
     process.send_signal(signal.SIGINT)
-    out, said = process.communicate(timeout=120)
-    assert process.returncode == 130, said.decode()
-    assert out == b""
-    assert "--resume" in said.decode()
+    code, out, said = process.finish()
+    assert code == 130, said
+    assert out == ""
+    assert "--resume" in said
     assert read_toml(folder / "best" / "config.toml")["model"]["name"] in ("popularity", "markov", "gru")
     assert main(["recommend", str(folder / "best"), "--history", "1"]) == 0
     assert not list(folder.glob("trials/*/evaluation/test"))  # the test was not looked at
@@ -199,8 +190,8 @@ def _killed_and_resumed(dataset: Path, folder: Path, kills: int, seed: int) -> N
         process = _start(dataset, folder, *(["--resume"] if kill else ["--models", "markov,gru"]))
         _wait_for(folder, known + rng.randrange(1, 4), process)
         time.sleep(rng.random() * 0.3)
-        os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
+        process.kill()
+        process.finish()
         now = trials(folder)
         assert now > known  # what had ended is there, whatever was running
         known = now

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -17,13 +15,9 @@ from typing import Self
 import apsw
 import httpx
 
-ONWARD = [
-    sys.executable,
-    "-W",
-    "error::ResourceWarning",
-    "-c",
-    "from onward.cli.main import main; raise SystemExit(main())",
-]
+from forked import LONGEST, ONWARD, Forked
+from small_disks import OWN_MOUNTS
+
 CLOCK = """
 import time
 def shifted(real=time.time_ns):
@@ -32,8 +26,16 @@ def shifted(real=time.time_ns):
 time.time_ns, time.time = shifted, lambda: shifted() / 1e9
 """
 """What a process runs first whose clock a file sets."""
-LONGEST = 60.0
-"""Seconds until a test gives up waiting."""
+DISK = """
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size={size}k", "tmpfs", {folder!r}], check=True)
+open({folder!r} + "/serve.toml", "w").close()
+"""
+"""What one runs first, with mounts of its own, whose folder is a small disk."""
+DESCRIPTORS = """
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, ({most}, {most}))
+"""
+"""What one runs first that may have few files open."""
 
 
 class Server:
@@ -77,19 +79,16 @@ class Server:
             store or str(self.store),
         ]
         words += ["--config", str(folder / "serve.toml"), *([] if page else ["--no-page"]), *options]
-        command = [*ONWARD, *words]
         self._clock = folder / "clock"
+        code = ONWARD
         if clock:
             self.set_clock(0)
-            command = [*ONWARD[:-1], CLOCK.format(file=str(self._clock)) + ONWARD[-1], *words]
+            code = CLOCK.format(file=str(self._clock)) + code
         if disk:
-            mount = f"mount -t tmpfs -o size={int(disk * 1024)}k tmpfs {folder} && touch {folder}/serve.toml"
-            command = ["unshare", "-m", "sh", "-c", f'{mount} && exec "$@"', "sh", *command]
+            code = OWN_MOUNTS + DISK.format(size=int(disk * 1024), folder=str(folder)) + code
         if descriptors:
-            command = ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh", *command]
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=_environment())
-        assert self.process.stdout is not None
+            code = DESCRIPTORS.format(most=descriptors) + code
+        self.process = Forked(*words, code=code, errors=self.log)
         line = self.process.stdout.readline()
         if not line.startswith(b'{"format"'):
             self.kill()
@@ -135,7 +134,6 @@ class Server:
         """Stop it; returns the exit code."""
         self.process.send_signal(number)
         code = self.process.wait(LONGEST)
-        assert self.process.stdout is not None
         assert self.process.stdout.read() == b"", "one JSON object and nothing else"
         self.process.stdout.close()
         return code
@@ -144,13 +142,12 @@ class Server:
         """End it without a chance to do anything."""
         self.process.kill()
         self.process.wait(LONGEST)
-        assert self.process.stdout is not None
         self.process.stdout.close()
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
     """One command of onward."""
-    return subprocess.run([*ONWARD, *words], capture_output=True, text=True, check=False, env=_environment())
+    return subprocess.CompletedProcess(words, *Forked(*words).finish())
 
 
 def make_key(store: Path, role: str) -> str:
@@ -171,7 +168,3 @@ def until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < end, "it did not come about"
         time.sleep(0.01)
-
-
-def _environment() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from forked import Forked
 from onward.errors import StoreError
 from onward.serve.store.protocol import Event, EventStore, open_store
 
@@ -49,8 +47,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 def test_killed_between_commit_and_answer_a_retry_counts_once(url: str) -> None:
-    done = subprocess.run([sys.executable, "-c", KILLED_BEFORE_ANSWERING, url], check=False)
-    assert done.returncode == -signal.SIGKILL
+    code, _, _ = Forked(url, code=KILLED_BEFORE_ANSWERING).finish()
+    assert code == -signal.SIGKILL
     store = open_store(url)
     assert len(store.history("ann", 10)) == 1
     assert store.append([Event("e1", "ann", "tea", None)])[0].status == "duplicate"
@@ -63,13 +61,12 @@ def test_killed_at_random_moments_nothing_acknowledged_is_lost(url: str, kills: 
     chance = random.Random(7)
     acknowledged: set[str] = set()
     for attempt in range(kills):
-        arguments = [sys.executable, "-c", WRITES_UNTIL_KILLED, url, str(attempt)]
-        with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as writer:
-            assert writer.stdout is not None
-            acknowledged.add(writer.stdout.readline().strip())  # it is at work
-            time.sleep(chance.uniform(0, 0.3))
-            os.kill(writer.pid, signal.SIGKILL)
-            lines = writer.stdout.read().split("\n")
+        writer = Forked(url, str(attempt), code=WRITES_UNTIL_KILLED)
+        acknowledged.add(writer.stdout.readline().decode().strip())  # it is at work
+        time.sleep(chance.uniform(0, 0.3))
+        writer.kill()
+        lines = writer.stdout.read().decode().split("\n")
+        writer.finish()
         acknowledged |= set(lines[:-1])
     store = open_store(url)
     stored = every_id(store)
@@ -84,15 +81,14 @@ def test_killed_at_random_moments_nothing_acknowledged_is_lost(url: str, kills: 
 
 def test_two_processes_write_to_one_file_and_nothing_is_lost(tmp_path: Path) -> None:
     url = str(tmp_path / "store.db")
-    arguments = [sys.executable, "-c", WRITES_UNTIL_KILLED, url]
-    writers = [subprocess.Popen([*arguments, name], stdout=subprocess.PIPE, text=True) for name in ("a", "b")]
+    writers = [Forked(url, name, code=WRITES_UNTIL_KILLED) for name in ("a", "b")]
     acknowledged: list[str] = []
     for writer in writers:
-        assert writer.stdout is not None
-        acknowledged += [writer.stdout.readline().strip() for _ in range(300)]
+        acknowledged += [writer.stdout.readline().decode().strip() for _ in range(300)]
     for writer in writers:
         writer.kill()
-        writer.communicate()
+        writer.stdout.read()
+        writer.finish()
     store = open_store(url)
     stored = every_id(store)
     assert len(stored) == len(set(stored))

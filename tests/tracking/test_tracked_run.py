@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 from tracking_helpers import board, wandb_config, wandb_history, wandb_records
 
+from forked import Forked
 from onward.cli.main import main
 from onward.config import flat, read_toml
 from onward.data.prepare import prepare
@@ -63,8 +63,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         prepare(chain_events(users=60, items=20, length=12, noise=0.3, seed=0), Path("dataset"))
         settings = [f"{key}={value}" for key, value in STEPS.items()]
         tracked = [*settings, f"track={json.dumps(TRACKERS)}"]
-        killed = subprocess.run([sys.executable, "-c", KILLED, "dataset", "run", *tracked], capture_output=True)
-        assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+        code, _, said = Forked("dataset", "run", *tracked, code=KILLED).finish(150)
+        assert code == -signal.SIGKILL, said
         given = [word for setting in settings for word in ("--set", setting)]
         command = ["train", "dataset", "-m", "gru", "-o", "run", "--protocol", "last", *given]
         assert main([*command, "--track", ",".join(TRACKERS), "--resume"]) == 0

@@ -6,19 +6,17 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 from safetensors import safe_open
 
+from forked import Forked
 from onward.cli.main import main
 from onward.data.prepare import prepare
 from onward.data.synthetic import chain_events
 
-COMMAND = [sys.executable, "-c", "import sys; from onward.cli.main import main; sys.exit(main())", "train"]
 SETTINGS = {
     "sasrec": ["--model", "sasrec", "--set", "model.loss=sampled_softmax", "--set", "model.negatives=16"],
     "lstm": ["--model", "lstm", "--set", "train.schedule=plateau", "--set", "train.patience=3"],
@@ -61,12 +59,12 @@ def _killed_and_resumed(unbroken, dataset: Path, run: Path, rng: random.Random) 
     name, expected, lines = unbroken
     wanted = rng.randrange(0, lines)  # kill once this many lines of metrics are out
     arguments = _arguments(dataset, run, name)
-    process = subprocess.Popen([*COMMAND, *arguments], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    process = Forked("train", *arguments)
     metrics = run / "metrics.jsonl"
     while process.poll() is None and (not metrics.is_file() or metrics.read_bytes().count(b"\n") < wanted):
         time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.finish()
     assert main(["train", *arguments, "--resume"]) == 0
     assert _outcome(run) == expected
 
@@ -87,13 +85,12 @@ def test_killed_at_many_random_points(unbroken, dataset: Path, tmp_path: Path) -
 def test_ctrl_c_keeps_the_checkpoint_and_says_how_to_resume(dataset: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     arguments = [*_arguments(dataset, run, "lstm"), "--set", "train.epochs=500", "--set", "train.patience=500"]
-    command = [*COMMAND, *arguments, "--json"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = Forked("train", *arguments, "--json")
     while process.poll() is None and not (run / "checkpoints" / "last.safetensors").is_file():
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    printed, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
+    code, printed, errors = process.finish()
+    assert code == 130, errors
     assert json.loads(printed)["error"]["code"] == "stopped"
     assert "--resume" in errors
     assert "Traceback" not in errors

@@ -6,9 +6,6 @@ import json
 import os
 import random
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,6 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from forked import Forked
 from onward.bundle import export, load_bundle
 from onward.cli.main import main
 from onward.config import SplitConfig
@@ -31,7 +29,6 @@ from onward.update.run import update
 from onward.update.settings import UpdateConfig
 from onward.update.versions import next_version
 
-COMMAND = [sys.executable, "-c", "import sys; from onward.cli.main import main; sys.exit(main())", "update"]
 USERS, LENGTH = 60, 12
 SMALL = ["model.width=16", "model.dropout=0.0", "train.epochs=8", "train.learning_rate=0.02", "train.batch_tokens=256"]
 
@@ -283,13 +280,13 @@ def _files(folder: Path) -> dict[str, str]:
 def _killed_and_run_again(folder: Path, place: Path, stage: str, delay: float, unbroken: dict[str, str]) -> None:
     out = place / "next"
     arguments = [str(folder / "shop"), str(folder / "data"), "-o", str(out)]
-    process = subprocess.Popen([*COMMAND, *arguments], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    process = Forked("update", *arguments)
     awaited = place / ".next.update" / stage
     while process.poll() is None and not awaited.exists():
         time.sleep(0.002)
     time.sleep(delay)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.finish()
     assert visible(place) <= {"next"}
     if out.exists():
         assert _files(out) == unbroken
