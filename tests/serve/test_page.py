@@ -18,7 +18,7 @@ from onward.serve.web.moves import Move, gone, moves, summary
 from onward.serve.web.samples import Samples, quantile
 from onward.serve.web.session import local_path
 from onward.serve.web.trying import Wanted, shown_before
-from onward.serve.web.words import ago, milliseconds
+from onward.serve.web.words import ago, milliseconds, score
 
 PAGES = ("/", "/operations", "/model", "/catalog", "/users")
 
@@ -109,6 +109,14 @@ def test_forms_that_make_no_sense() -> None:
 
 
 def test_words() -> None:
+    assert [score(value) for value in (5.657, 4.2, 5.0, -0.03, 123.4, 0)] == [
+        "5.66",
+        "4.20",
+        "5.00",
+        "−0.0300",
+        "123",
+        "0.00",
+    ]
     assert [milliseconds(value) for value in (None, 0.00042, 0.0031, 1.5)] == ["–", "0.42 ms", "3.1 ms", "1,500 ms"]
     now = 1_800_000_000_000_000
     said = [ago(now - seconds * 1_000_000, now) for seconds in (3, 50, 3600, 2 * 86400, 90 * 86400)]

@@ -108,6 +108,17 @@ def test_marks_agree_with_the_lists(open_page: Open, site: Server) -> None:
                 assert mark.inner_text().endswith(str(abs(moved)))
 
 
+def test_marks_stand_beside_scores_on_a_phone(open_page: Open, site: Server) -> None:
+    page = open_page(f"{site.url}/?user=ann", viewport={"width": 375, "height": 800}).page
+    click(page, 2)
+    boxes = [[one.bounding_box() for one in page.locator(f".items {name}").all()] for name in (".move", ".meter")]
+    marks = [box for box in boxes[0] if box]  # those that moved
+    assert marks
+    for mark in marks:
+        below = min(meter["y"] for meter in boxes[1] if meter["y"] + meter["height"] > mark["y"])
+        assert mark["y"] + mark["height"] <= below
+
+
 def test_it_works_by_keyboard(open_page: Open, site: Server) -> None:
     page = open_page(site.url).page
     page.keyboard.press("Tab")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from onward.serve.lists.requests import Answer, Ranked, Reason
 from onward.serve.service import Recommended
+from onward.serve.web import words
 from onward.serve.web.items import Line
 from onward.serve.web.moves import Move
 
@@ -91,7 +92,7 @@ def shown_answer(made: Recommended, moved: Sequence[Move] | None, describe: Call
 
 def _row(ranked: Ranked, shown: Line, low: float, high: float, move: Move | None) -> Row:
     share = None if ranked.fallback or high <= low else max(0.04, (ranked.score - low) / (high - low))
-    score = "" if ranked.fallback else f"{ranked.score:.3g}".replace("-", "−")
+    score = "" if ranked.fallback else words.score(ranked.score)
     because = _because(ranked.reasons[:BECAUSE])
     interest = "" if ranked.interest is None else f"interest {ranked.interest:.2f}"
     facts = " · ".join(filter(None, (shown.features, interest)))

@@ -152,7 +152,7 @@ def _latency(rates: Rates) -> dict[str, Any]:
 
 
 def _of_lists(clicks: int, lists: int) -> str:
-    return f"{clicks:,} clicks on {lists:,} lists, 24 h" if lists else "no list in 24 hours"
+    return f"{clicks:,} clicks on {lists:,} lists, 24\N{NO-BREAK SPACE}h" if lists else "no list in 24 hours"
 
 
 def _lost(lists: int) -> str:

@@ -18,6 +18,11 @@ def milliseconds(seconds: float | None) -> str:
     return f"{value:.2f} ms" if value < 1 else f"{value:.1f} ms" if value < 100 else f"{value:,.0f} ms"
 
 
+def score(value: float) -> str:
+    """A score, three digits of it: 5.66, 4.20, 0.0312, −12.3."""
+    return f"{value:#.3g}".removesuffix(".").replace("-", "−")
+
+
 def signed(value: float) -> str:
     """A number with its sign: +0.82."""
     return f"{value:+.2f}".replace("-", "−")
