@@ -12,37 +12,24 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pytest
 import torch
+from last_events import requests
 
+from breaking import Breaking
 from feature_data import USERS, V, fitted, items_of, make_source, training_of
 from onward.bundle import load_bundle, write_bundle
 from onward.config import RunConfig, TrainConfig
 from onward.data.batches import Steps
 from onward.data.catalog import Catalog
 from onward.data.sequences import Histories
-from onward.data.split import Part
 from onward.models.base import build
 from onward.models.registry import MODELS, model_class
 from onward.models.sequence import SequenceModel
-from onward.testing.model_contract import MANIFEST, close
-from onward.train.display import Display
+from onward.testing.small_models import MANIFEST, close
 from onward.train.loop import train_model
 
 TRAINABLE = [name for name in MODELS if model_class(name).traits.trainable]
 SMALL = {"width": 16, "max_length": 6, "dropout": 0.1}
 LOSSES = [{}, {"loss": "sampled_softmax", "negatives": 8}, {"output": "separate"}]
-
-
-class Breaking(Display):
-    """Fails at one look at the loss."""
-
-    def __init__(self, at: int) -> None:
-        super().__init__("", shown=False)
-        self.at = at
-
-    def step(self, step: int, loss: float, speed: float) -> None:
-        super().step(step, loss, speed)
-        if step == self.at:
-            raise RuntimeError("broken off")
 
 
 def make(name: str, settings: Mapping[str, object] = SMALL, groups: bool = False) -> tuple[SequenceModel, Histories]:
@@ -77,14 +64,6 @@ def learn(
 @cache
 def learned(name: str, groups: bool = False) -> SequenceModel:
     return learn(name, groups=groups)
-
-
-def requests(histories: Histories) -> tuple[Part, Histories]:
-    """The last event of every user is asked for, whatever comes before it, or nothing."""
-    users = np.flatnonzero(histories.lengths > 0)
-    start, end = histories.start[users], histories.end[users]
-    part = Part(users, start, end - 1, end - 1, end, "target")
-    return part, part.requests(histories)
 
 
 @pytest.mark.parametrize("name", TRAINABLE)

@@ -11,15 +11,15 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from last_events import requests
 
 from onward.config import TrainConfig
 from onward.data.sequences import Histories
-from onward.data.split import Part
 from onward.models.base import build, make_items
 from onward.models.features.source import LINKS, Offered, Source
 from onward.models.registry import MODELS, model_class
 from onward.models.sequence import SequenceModel
-from onward.testing.model_contract import close
+from onward.testing.small_models import close
 from onward.train.display import Display
 from onward.train.features import fit_features
 from onward.train.loop import train_model
@@ -66,14 +66,6 @@ def learned(name: str) -> tuple[SequenceModel, Histories]:
         (Path(folder) / "checkpoints").mkdir()
         train_model(model, training, None, config, 3, Path(folder), Display("", shown=False), request_time="target")
     return model, histories
-
-
-def requests(histories: Histories) -> tuple[Part, Histories]:
-    """The last event of every user is asked for."""
-    users = np.flatnonzero(histories.lengths > 0)
-    start, end = histories.start[users], histories.end[users]
-    part = Part(users, start, end - 1, end - 1, end, "target")
-    return part, part.requests(histories)
 
 
 @pytest.mark.parametrize("name", TRAINABLE)

@@ -13,7 +13,7 @@ from onward.data.batches import Steps
 from onward.data.sequences import Histories
 from onward.errors import ConfigError
 from onward.models.base import Items, build
-from onward.models.features.columns import CategoryColumn
+from onward.models.features.category_column import CategoryColumn
 from onward.models.interest_head import SLOPE
 from onward.models.registry import model_class
 from onward.models.sequence import SequenceModel

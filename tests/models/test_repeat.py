@@ -20,6 +20,7 @@ from onward.errors import ConfigError
 from onward.models.base import build, make_items
 from onward.models.registry import model_class
 from onward.models.sequence import SequenceModel
+from onward.testing.small_models import MANIFEST
 
 V = 9
 SETTINGS = {"width": 6, "dropout": 0.0, "max_length": 5, "repeat": True}
@@ -233,29 +234,13 @@ def test_a_server_scores_it_as_evaluation_does(tmp_path: Path) -> None:
     from onward.bundle import load_bundle, write_bundle
     from onward.config import RunConfig
     from onward.data.catalog import Catalog
-    from onward.data.dataset import Manifest
     from onward.models.onnx import why_not
     from onward.serve.lists.scoring import Scorer
 
     model = _model().float()
     config = RunConfig(model={"name": "sasrec", **model.config.model_dump(mode="json")})
     catalog = Catalog(pl.DataFrame({"item": [str(number) for number in range(1, V + 1)]}))
-    manifest = Manifest(
-        hash="0" * 64,
-        users=1,
-        items=V,
-        events=1,
-        rejected=0,
-        sources=[],
-        roles={},
-        columns=["item"],
-        repeat_share=0.5,
-        seen="include",
-        duplicates="keep",
-        duplicate_rows=0,
-        files={},
-    )
-    write_bundle(tmp_path / "model", model, catalog, config, manifest, {})
+    write_bundle(tmp_path / "model", model, catalog, config, MANIFEST, {})
     bundle = load_bundle(tmp_path / "model")
     scorer, asked = Scorer(bundle), Histories.from_lists([[1, 2, 1], [5]], V)
     assert torch.equal(scorer.scores(asked)[:, 1:], model.score(asked)[:, 1:])

@@ -9,28 +9,15 @@ import numpy as np
 import pytest
 import torch
 
+from breaking import Breaking
 from onward.config import TrainConfig
 from onward.data.sequences import Histories
 from onward.models.base import Items, build
 from onward.models.registry import MODELS, model_class
 from onward.models.sequence import SequenceModel
-from onward.train.display import Display
 from onward.train.loop import train_model
 
 N_ITEMS = 20
-
-
-class Breaking(Display):
-    """Fails at one look at the loss."""
-
-    def __init__(self, at: int) -> None:
-        super().__init__("", shown=False)
-        self.at = at
-
-    def step(self, step: int, loss: float, speed: float) -> None:
-        super().step(step, loss, speed)
-        if step == self.at:
-            raise RuntimeError("broken off")
 
 
 def _histories() -> Histories:

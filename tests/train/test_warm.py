@@ -19,7 +19,7 @@ from onward.data.split import Split, split
 from onward.data.synthetic import chain_events
 from onward.errors import ConfigError
 from onward.models.base import build, make_items
-from onward.models.features.columns import CategoryColumn
+from onward.models.features.category_column import CategoryColumn
 from onward.models.registry import MODELS, model_class
 from onward.models.sequence import SequenceModel
 from onward.train import loop

@@ -21,8 +21,8 @@ from torch.nn import functional as F
 from onward.data.sequences import Histories
 from onward.errors import ConfigError, unknown
 from onward.models.base import Items, ModelConfig, Recommender, Traits
-from onward.models.features.columns import encoder_for
 from onward.models.features.content import KINDS, content_block, unit
+from onward.models.features.vector_column import encoder_for
 from onward.models.matrix import recent
 from onward.space import Choice
 

@@ -8,9 +8,10 @@ from onward.data.sequences import Histories
 from onward.errors import ConfigError
 from onward.models.base import ModelConfig
 from onward.models.features.attach import with_features
-from onward.models.features.columns import Column, TimeColumn
+from onward.models.features.columns import Column
 from onward.models.features.fit import fit_columns
 from onward.models.features.source import Source
+from onward.models.features.time_column import TimeColumn
 from onward.models.sequence import SequenceConfig
 
 

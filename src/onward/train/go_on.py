@@ -9,11 +9,10 @@ from typing import Any
 from torch import Tensor
 
 from onward.bundle import WEIGHTS, Bundle, read_sums, write_bundle
-from onward.config import FineTuneConfig, FineTuned, RunConfig, SplitConfig, dump_toml, read_toml
+from onward.config import FineTuneConfig, FineTuned, RunConfig, SplitConfig, read_toml
 from onward.data.dataset import Dataset
 from onward.data.split import Split, split
 from onward.errors import ConfigError
-from onward.files import atomic_folder
 from onward.models.base import Recommender, build, make_items
 from onward.models.features.attach import links_by_id
 from onward.models.registry import model_class
@@ -22,7 +21,7 @@ from onward.runs import differences
 from onward.train.fine_tune import Tuning, passes_within, tuned
 from onward.train.make import training_events
 from onward.train.optim import make_optimiser
-from onward.train.run import Trained, close_metrics, run_loop
+from onward.train.run import Trained, begin_run, close_metrics, run_loop
 from onward.train.unseen import fit_unseen
 from onward.train.warm import warm_start
 
@@ -61,23 +60,12 @@ def go_on(
     folder, parent = Path(folder), bundle.manifest.files[WEIGHTS]
     how = FineTuned(**(config or FineTuneConfig()).model_dump(), parent=parent, since=since)
     divided = split(data.histories, protocol or _everything(bundle), data.manifest.actions)
-    run = bundle.config.model_copy(
-        update={
-            "seed": bundle.config.seed if seed is None else seed,
-            "dataset": data.manifest.hash,
-            "dataset_path": str(data.path),
-            "split": divided.config,
-            "track": (),  # only a training from nothing is tracked
-            "fine_tune": how if isinstance(bundle.model, SequenceModel) else None,
-        }
-    )
+    run = _settings(bundle, data, divided.config, how, seed)
     resume = resume and (folder / "config.toml").is_file()
     if resume:
         _check_same(folder, run)
     else:
-        with atomic_folder(folder, overwrite) as new:
-            (new / "config.toml").write_text(dump_toml(run), encoding="utf-8")
-            (new / "checkpoints").mkdir()
+        begin_run(folder, run, overwrite)
     if isinstance(bundle.model, SequenceModel):
         model, facts, metrics, sums = _tune(bundle, bundle.model, data, divided, run, folder, how, resume, progress)
     else:
@@ -103,6 +91,19 @@ def _everything(bundle: Bundle) -> SplitConfig:
     """All events train, and the model goes on being told what it was told."""
     own = bundle.manifest.split
     return SplitConfig(protocol="all", target_action=own.target_action, request_time=own.request_time)
+
+
+def _settings(bundle: Bundle, data: Dataset, divided: SplitConfig, how: FineTuned, seed: int | None) -> RunConfig:
+    """The settings of the run: the bundle's, on new data."""
+    new = {
+        "seed": bundle.config.seed if seed is None else seed,
+        "dataset": data.manifest.hash,
+        "dataset_path": str(data.path),
+        "split": divided,
+        "track": (),  # only a training from nothing is tracked
+        "fine_tune": how if isinstance(bundle.model, SequenceModel) else None,
+    }
+    return bundle.config.model_copy(update=new)
 
 
 def _check_same(folder: Path, run: RunConfig) -> None:

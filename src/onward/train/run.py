@@ -148,9 +148,7 @@ def _run(
         facts["seconds"] = time.perf_counter() - started
         said = model.notes
     if not resume:
-        with atomic_folder(folder, overwrite) as new:
-            (new / "config.toml").write_text(dump_toml(config), encoding="utf-8")
-            (new / "checkpoints").mkdir()
+        begin_run(folder, config, overwrite)
     if isinstance(model, SequenceModel):
         seen = data.manifest.seen
         facts, metrics, sums = run_loop(
@@ -181,6 +179,13 @@ def _run(
         sums=sums,
     )
     return Trained(folder, config, facts["seconds"], facts["parameters"], facts["best_epoch"], metrics, said)
+
+
+def begin_run(folder: Path, config: RunConfig, overwrite: bool) -> None:
+    """The folder of a run that is about to train. Raises OutputError where it exists or can't be written."""
+    with atomic_folder(folder, overwrite) as new:
+        (new / "config.toml").write_text(dump_toml(config), encoding="utf-8")
+        (new / "checkpoints").mkdir()
 
 
 def run_loop(

@@ -13,21 +13,15 @@ import torch
 from feature_data import OFFERED, VALUES, fitted, make_source, training_of
 from onward.data.dataset import MISSING_TIME
 from onward.errors import ConfigError
-from onward.models.features.columns import (
-    FIRST,
-    MISSING,
-    UNKNOWN,
-    CategoryColumn,
-    NumberColumn,
-    TimeColumn,
-    VectorColumn,
-    dump_columns,
-    parse_columns,
-    piecewise,
-)
+from onward.models.features.category_column import CategoryColumn
+from onward.models.features.column import FIRST, MISSING, UNKNOWN
+from onward.models.features.columns import dump_columns, parse_columns
 from onward.models.features.fit import MANY_VALUES, choose_transform, fit_column, fit_columns
+from onward.models.features.number_column import NumberColumn, piecewise
 from onward.models.features.source import Offered
+from onward.models.features.time_column import TimeColumn
 from onward.models.features.times import CALENDAR, calendar
+from onward.models.features.vector_column import VectorColumn
 
 
 def _offered(kind: str, owner: str = "items") -> Offered:

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from onward.data.sequences import Histories
-from onward.models.features.columns import CategoryColumn, VectorColumn
+from onward.models.features.category_column import CategoryColumn
 from onward.models.features.content import content_vectors
 from onward.models.features.likeness import Likeness
+from onward.models.features.vector_column import VectorColumn
 
 VECTOR = VectorColumn(owner="items", name="v", key="items.v", kind="vector", mean=[1.0, 0.0])
 COLOUR = CategoryColumn(owner="items", name="colour", key="items.colour", kind="category", vocabulary=["red"])

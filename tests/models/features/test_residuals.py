@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from onward.models.features.columns import VectorColumn
 from onward.models.features.likeness import Likeness
 from onward.models.features.residuals import Residuals
+from onward.models.features.vector_column import VectorColumn
 
 SEEN = np.array([False, True, True, True, False, False])
 # content: items 1, 2 and 4 lie near each other, 3 and nothing else lies apart, nothing is known of 5

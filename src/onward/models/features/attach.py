@@ -13,8 +13,10 @@ from onward.data.dataset import CODED, Dataset
 from onward.data.friends import Friends, friends_of, strongest
 from onward.data.sequences import Histories
 from onward.models.base import Recommender
-from onward.models.features.columns import Column, LinksColumn, Read, TimeColumn
+from onward.models.features.column import Read
+from onward.models.features.columns import Column, LinksColumn
 from onward.models.features.source import Source
+from onward.models.features.time_column import TimeColumn
 from onward.models.sequence import SequenceModel
 
 Arrays = dict[str, NDArray[np.generic]]

@@ -15,7 +15,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from onward.models.features.columns import CategoryColumn, Column, VectorColumn, bucket, members, vectors_of
+from onward.models.features.category_column import CategoryColumn, bucket, members
+from onward.models.features.columns import Column
+from onward.models.features.vector_column import VectorColumn, vectors_of
 
 KINDS = ("text", "category", "categories", "vector")
 BAG_WIDTH = 512

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from onward.data.sequences import Histories
-from onward.models.features.columns import CategoryColumn, Column
+from onward.models.features.category_column import CategoryColumn
+from onward.models.features.columns import Column
 from onward.models.features.fit import count_values, training_rows, training_values
 from onward.models.features.source import Source
 

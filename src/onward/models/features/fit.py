@@ -16,19 +16,12 @@ from numpy.typing import NDArray
 from onward.data.dataset import CODED, MISSING_TIME
 from onward.data.features.kinds import Owner
 from onward.data.sequences import Histories, Ints
-from onward.models.features.columns import (
-    MICROSECONDS_A_DAY,
-    CategoryColumn,
-    Column,
-    LinksColumn,
-    NumberColumn,
-    TimeColumn,
-    VectorColumn,
-    encoder_for,
-    members,
-    vectors_of,
-)
+from onward.models.features.category_column import CategoryColumn, members
+from onward.models.features.columns import Column, LinksColumn
+from onward.models.features.number_column import NumberColumn
 from onward.models.features.source import LINKS, Offered, Source
+from onward.models.features.time_column import MICROSECONDS_A_DAY, TimeColumn
+from onward.models.features.vector_column import VectorColumn, encoder_for, vectors_of
 
 MANY_VALUES, BUCKETS = 20_000, 8_192
 """A category with more values than this is hashed into so many buckets."""

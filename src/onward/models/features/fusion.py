@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from onward.models import noise
-from onward.models.features.columns import MISSING, UNKNOWN, Column, Expanded
+from onward.models.features.column import MISSING, UNKNOWN, Expanded
+from onward.models.features.columns import Column
 
 STD = 0.02
 """Of embeddings and projections at the start, as of item vectors."""

@@ -14,9 +14,11 @@ from torch.nn import functional as F
 
 from onward.data.batches import Batch
 from onward.data.dataset import MISSING_TIME
-from onward.models.features.columns import Column, Expanded, LinksColumn, TimeColumn
+from onward.models.features.column import Expanded
+from onward.models.features.columns import Column, LinksColumn
 from onward.models.features.friends import FriendAttention
 from onward.models.features.fusion import FeatureBlock, Inputs
+from onward.models.features.time_column import TimeColumn
 
 
 class FeatureLayer(nn.Module):

@@ -12,7 +12,10 @@ from pydantic import JsonValue
 from onward.data.dataset import FEATURE
 from onward.data.sequences import Ints
 from onward.models.base import Recommender
-from onward.models.features.columns import UNKNOWN, CategoryColumn, Column, NumberColumn
+from onward.models.features.category_column import CategoryColumn
+from onward.models.features.column import UNKNOWN
+from onward.models.features.columns import Column
+from onward.models.features.number_column import NumberColumn
 from onward.models.sequence import SequenceModel
 from onward.serve.lists.items import json_column
 
