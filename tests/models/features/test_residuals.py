@@ -88,6 +88,9 @@ def test_output_vectors_of_the_catalog_and_of_items_that_come_later_are_the_same
     again = Likeness.load([column], SEEN, likeness.state())
     vectors, biases = Learned().output_table()
     whole = likeness.extend_catalog(vectors, biases)
+    assert likeness.extend_catalog(vectors, biases)[0] is whole[0]
+    raised = likeness.extend_catalog(vectors, biases + 1)
+    torch.testing.assert_close(raised[1], whole[1] + 1)
     torch.testing.assert_close(whole[0][:4, :2], vectors[:4])
     assert (whole[0][4, :2] != vectors[4]).all()
     for one in (likeness, again):

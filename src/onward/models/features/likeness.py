@@ -74,6 +74,7 @@ class Likeness:
         self._seen = torch.from_numpy(seen)
         self.axes, self.table, self.weight, self.recency = axes, table, weight, recency
         self.residuals = residuals
+        self._made: tuple[Tensor, Tensor, tuple[Tensor, Tensor]] | None = None
 
     @classmethod
     def fit(cls, columns: Sequence[Column], frame: pl.DataFrame, seen: Bools, recency: float) -> Self | None:
@@ -129,9 +130,15 @@ class Likeness:
         return vectors.masked_fill(self._seen[items][:, None], 0.0)
 
     def extend_catalog(self, vectors: Tensor, biases: Tensor) -> tuple[Tensor, Tensor]:
-        """(V + 1, D + C) output vectors and (V + 1,) biases of the catalog, of (V + 1, D) and (V + 1,) of the model."""
-        lent = None if self.residuals is None else self.residuals.lent
-        return _extended(vectors, biases, self.of_catalog(), lent)
+        """(V + 1, D + C) output vectors and (V + 1,) biases of the catalog, of (V + 1, D) and (V + 1,) of the model.
+
+        Made once of the same two tensors: every call to score asks, and of a million items it is more than a gigabyte.
+        """
+        made = self._made
+        if made is None or made[0] is not vectors or made[1] is not biases:
+            lent = None if self.residuals is None else self.residuals.lent
+            made = self._made = (vectors, biases, _extended(vectors, biases, self.of_catalog(), lent))
+        return made[2]
 
     def extend_features(
         self, vectors: Tensor, biases: Tensor, frame: pl.DataFrame, items: Tensor
