@@ -17,6 +17,7 @@ from onward.data.dataset import open_dataset
 from onward.errors import FormatError, OutputError
 from onward.evaluate import report_parts as parts
 from onward.evaluate import report_text as text
+from onward.evaluate import report_verdict as verdict
 from onward.evaluate.compare import Comparison, compare
 from onward.evaluate.page import safe_json
 from onward.evaluate.report import write_report
@@ -337,10 +338,10 @@ def test_the_prepare_command_follows_the_manifest(tmp_path: Path) -> None:
 
 def test_interest_metrics_are_best_when_low() -> None:
     low, high = Estimate(value=0.1, low=0, high=1), Estimate(value=0.2, low=0, high=1)
-    assert parts.best([high, None, low], "mse") == 2
-    assert parts.best([high, None, low], "ndcg@10") == 0
-    assert parts.best([high, None, high], "ndcg@10") is None
-    assert parts.best([high], "ndcg@10") is None
+    assert verdict.best([high, None, low], "mse") == 2
+    assert verdict.best([high, None, low], "ndcg@10") == 0
+    assert verdict.best([high, None, high], "ndcg@10") is None
+    assert verdict.best([high], "ndcg@10") is None
 
 
 def test_models_of_interest_lead_with_their_error(comparison: Comparison, tmp_path: Path) -> None:

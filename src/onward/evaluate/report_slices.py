@@ -12,6 +12,7 @@ import polars as pl
 
 from onward.data.sequences import Ints
 from onward.evaluate import report_parts as parts
+from onward.evaluate import report_verdict as verdict
 from onward.evaluate.bootstrap import intervals
 from onward.evaluate.compare import Comparison
 from onward.evaluate.report_requests import Asked
@@ -79,7 +80,7 @@ def slices(comparison: Comparison, found: Sequence[Grouping]) -> list[dict[str, 
                     "requests": int(inside.sum()),
                     "users": len(np.unique(user[inside])),
                     "estimates": [estimate.model_dump() for estimate in mine],
-                    "best": parts.best(mine, metric),
+                    "best": verdict.best(mine, metric),
                 }
             )
         made.append(

@@ -8,6 +8,7 @@ from typing import Any
 
 from onward.evaluate import report_parts as parts
 from onward.evaluate import report_text as text
+from onward.evaluate import report_verdict as verdict
 from onward.evaluate.compare import Comparison
 from onward.evaluate.report_costs import cost_card
 from onward.evaluate.report_examples import OTHERS
@@ -72,14 +73,14 @@ def _panel(
 ) -> dict[str, Any]:
     rows = comparison.rows
     metrics = list(dict.fromkeys(name for row in rows for name in row.evaluation.metrics))
-    interest = parts.predicts_interest(comparison)
-    main = parts.INTEREST if interest else comparison.metric
+    interest = verdict.predicts_interest(comparison)
+    main = verdict.INTEREST if interest else comparison.metric
     curves, losses = parts.curves(comparison, main), parts.losses(comparison)
     split = comparison.protocol["split"]
     panel: dict[str, Any] = {
         "title": "Predicting how much each item is liked" if interest else PROTOCOLS.get(split, split),
         "badge": f"protocol {split} · {comparison.part} part",
-        "lede": parts.lede(comparison, main),
+        "lede": verdict.lede(comparison, main),
         "facts": parts.facts(comparison, facts[rows[0].path]),
         "models": [
             {
@@ -104,17 +105,17 @@ def _panel(
         "main": main,
         "lower": text.lower_is_better(main),
         "ranking": comparison.metric,
-        "headline": parts.headline(comparison),
-        "best": {name: parts.best([row.evaluation.metrics.get(name) for row in rows], name) for name in metrics},
+        "headline": verdict.headline(comparison),
+        "best": {name: verdict.best([row.evaluation.metrics.get(name) for row in rows], name) for name in metrics},
         "baseline": comparison.baseline,
         "seeds": [
             {"model": index, "seed": one.seed, "metrics": one.metrics}
             for index, row in enumerate(rows)
             for one in row.seeds
         ],
-        "tests": parts.tests(comparison),
-        "tested": parts.tested(comparison),
-        "detectable": parts.detectable(comparison),
+        "tests": verdict.tests(comparison),
+        "tested": verdict.tested(comparison),
+        "detectable": verdict.detectable(comparison),
         "costs": _costs(comparison, material, main),
         "calibration": parts.calibration(comparison, material.confidence),
         "curves": main if any(curves.values()) else None,
