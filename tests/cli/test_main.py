@@ -8,9 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from onward.cli.main import COMMANDS, main
+from onward.cli.main import GROUPS, SECTIONS, main
 
-PAGES = [[name] for name in COMMANDS] + [["data", name] for name in ("list", "get", "describe", "audit")]
+COMMANDS = [name for commands in SECTIONS.values() for name in commands]
+PAGES = [[name] for name in COMMANDS if name not in GROUPS]
+PAGES += [[group, name] for group, names in GROUPS.items() for name in names]
+
+
+def test_the_first_help_page_lists_commands_by_section_in_the_order_of_their_use(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["--help"]) == 0
+    lines = [line.strip("│╭─╮ ").split(" ")[0] for line in capsys.readouterr().out.splitlines()]
+    assert [word for word in lines if word in COMMANDS] == COMMANDS
+    assert len(COMMANDS) == len(set(COMMANDS))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=" ".join)

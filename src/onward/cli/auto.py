@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from onward.cli.common import Json, Track, console, emit, tracking
-from onward.config import Protocol
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,8 +19,9 @@ Budget = Annotated[
     str | None,
     Parameter(help="Wall-clock time, the test included: 90s, 30m, 1h30m. [default: 30m, or what is left on --resume]"),
 ]
+PreparedData = Annotated[Path, Parameter(help="A folder made by `onward prepare`.")]
 Out = Annotated[Path, Parameter(name=["--out", "-o"], help="Folder of the search to write.")]
-Split = Annotated[Protocol | None, Parameter(help="How events are divided: last, time or users. [default: time]")]
+Split = Annotated[Literal["last", "time", "users"] | None, Parameter(help="How events are divided. [default: time]")]
 Seed = Annotated[int | None, Parameter(help="Of the search and of every training. [default: 0]")]
 Settings = Annotated[
     list[str] | None,
@@ -36,7 +36,8 @@ Overwrite = Annotated[bool, Parameter(help="Replace a search that is there.", ne
 
 
 def auto(
-    dataset: Path,
+    dataset: PreparedData,
+    /,
     *,
     budget: Budget = None,
     out: Out = Path("search"),
@@ -59,11 +60,6 @@ def auto(
     bundle. Ctrl-C keeps the best so far; --resume goes on.
 
     Example: onward auto dataset/ --budget 30m -o search
-
-    Parameters
-    ----------
-    dataset
-        A folder made by `onward prepare`.
     """
     names = [name.strip() for name in (models or "").split(",") if name.strip()]
     run_search(
@@ -76,7 +72,7 @@ def run_search(
     models: list[str],
     budget: str | None,
     out: Path,
-    protocol: Protocol | None,
+    protocol: str | None,
     seed: int | None,
     settings: list[str],
     resume: bool,

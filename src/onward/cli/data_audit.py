@@ -17,13 +17,14 @@ COLOURS = {"warning": "bold yellow", "note": "cyan", "ok": "green"}
 
 def data_audit(
     dataset: Annotated[Path, Parameter(help="Dataset folder, made by `onward prepare`.")],
+    /,
     *,
     protocol: Annotated[
         Literal["last", "time", "users"], Parameter(help="How training and test would be divided.")
     ] = "time",
     valid_share: Annotated[float, Parameter(help="Share that validates (`time`, `users`).")] = 0.1,
     test_share: Annotated[float, Parameter(help="Share that tests (`time`, `users`).")] = 0.1,
-    seed: Annotated[int, Parameter(help="Chooses the held-out users of `users`.")] = 0,
+    seed: Annotated[int, Parameter(help="Chooses the users that are held out (`users`).")] = 0,
     as_json: Json = False,
 ) -> None:
     """Find leaks and traps in a dataset, for one protocol.

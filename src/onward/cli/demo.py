@@ -37,8 +37,8 @@ STEPS = 8
 
 
 def demo(
-    out: Annotated[Path, Parameter(name=["--out", "-o"], help="Folder to write to.")] = Path("demo"),
     *,
+    out: Annotated[Path, Parameter(name=["--out", "-o"], help="Folder to write to.")] = Path("demo"),
     quick: Annotated[
         bool, Parameter(help="Train for two epochs only: shows the path, not the models.", negative="")
     ] = False,

@@ -28,7 +28,7 @@ def drift(
 ) -> None:
     """Say whether retraining is due: changes of hit rate or click rate and of popularity, found by ADWIN.
 
-    Needs the extra `drift`.
+    Needs the extra `drift`: pip install 'onward[drift]'.
 
     Example: onward drift walk
     """

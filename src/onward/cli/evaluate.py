@@ -48,7 +48,9 @@ def evaluate(
     ] = "miss",
     k: Annotated[
         list[int] | None,
-        Parameter(name=["--k", "-k"], help="Cut-offs of the metrics. [default: 5 10 20]", consume_multiple=True),
+        Parameter(
+            name=["--k", "-k"], help="Cut-offs of the metrics. [default: 5 10 20]", consume_multiple=True, negative=""
+        ),
     ] = None,
     threshold: Annotated[
         float | None, Parameter(help="Interest from which on an item counts as liked. [default: 0.75, 4 of 5 stars]")

@@ -9,77 +9,84 @@ import json
 import os
 import sys
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Group
 
 from onward.cli.common import print_error
 from onward.errors import OnwardError
 
 app = App(
     name="onward",
-    help="From an event log to a live recommender: prepare, train, evaluate honestly, recommend.",
+    help="From an event log to a live recommender: prepare, train, evaluate honestly, recommend.\n\n"
+    "`onward COMMAND --help` says what a command does, with an example.",
     version_flags=["--version"],
     suppress_keyboard_interrupt=False,
 )
-COMMANDS = {
-    "prepare": "Turn an event table into a dataset folder.",
-    "train": "Train one model on a dataset.",
-    "auto": "Find the best model and settings for a dataset within a budget of time.",
-    "tune": "Find the best settings of one model within a budget of time.",
-    "evaluate": "Measure a trained model on the validation or test part.",
-    "prequential": "Evaluate as in production: along the time line, by several refit policies.",
-    "drift": "Say whether retraining is due: changes of hit or click rate and of popularity.",
-    "compare": "Compare runs: a table with intervals and paired tests, and an HTML report.",
-    "runs": "List and filter runs, and say in what two of them differ.",
-    "recommend": "Recommend items for a user, a typed history, or everyone.",
-    "predict": "Predict how much users will like items.",
-    "update": "Train a model on with new events, and let a gate decide whether it is the next version.",
-    "export": "Write the bundle that serving loads.",
-    "serve": "Serve a model over HTTP: events in, recommendations out.",
-    "replay": "Send a log through a running server, and check that it answers as offline evaluation does.",
-    "models": "List the models.",
-    "doctor": "Say what this machine has.",
-    "demo": "The whole path on MovieLens-100K, in a few minutes.",
+SECTIONS = {
+    "From a log to lists": {
+        "demo": "The whole path on MovieLens-100K, in a few minutes.",
+        "prepare": "Turn an event table into a dataset folder.",
+        "data": "Public data sets by name, and what is inside a dataset folder.",
+        "train": "Train one model on a dataset.",
+        "auto": "Find the best model and settings for a dataset within a budget of time.",
+        "tune": "Find the best settings of one model within a budget of time.",
+        "evaluate": "Measure a trained model on the validation or test part.",
+        "compare": "Compare runs: a table with intervals and paired tests, and an HTML report.",
+        "recommend": "Recommend items for a user, a typed history, or everyone.",
+        "predict": "Predict how much users will like items.",
+    },
+    "A live service": {
+        "export": "Write the bundle that serving loads.",
+        "serve": "Serve a model over HTTP: events in, recommendations out.",
+        "store": "The event store of a server: fill, count, copy, export, forget a user.",
+        "keys": "API keys of a server: who may ask, write and administer.",
+        "replay": "Send a log through a running server, and check that it answers as offline evaluation does.",
+    },
+    "As time goes on": {
+        "update": "Train a model on with new events, and let a gate decide whether it is the next version.",
+        "prequential": "Evaluate as in production: along the time line, by several refit policies.",
+        "drift": "Say whether retraining is due: changes of hit or click rate and of popularity.",
+    },
+    "What there is": {
+        "models": "List the models, or the settings of one.",
+        "runs": "List and filter runs, and say in what two of them differ.",
+        "doctor": "Say what this machine has, and how it trains fastest.",
+    },
 }
-for _name, _help in COMMANDS.items():
-    app.command(f"onward.cli.{_name}:{_name}", name=_name, help=_help)
-
+"""Section of the help page -> its commands in the order of their use, and what each does."""
 GROUPS = {
-    "data": (
-        "Public data sets by name, and what is inside a dataset folder.",
-        {
-            "list": "Public data sets that can be had by name.",
-            "get": "Fetch a public data set and verify it.",
-            "describe": "Show the columns and counts of a dataset folder.",
-            "audit": "Find leaks and traps in a dataset, for one protocol.",
-        },
-    ),
-    "keys": (
-        "API keys of a server: who may ask, write and administer.",
-        {
-            "create": "Make a key and print it, once.",
-            "list": "List the keys, without their secrets.",
-            "revoke": "Make a key worthless.",
-        },
-    ),
-    "store": (
-        "The event store of a server: fill, count, copy, export, forget a user.",
-        {
-            "import": "Put a dataset's events into a store, so that a server knows its users from the start.",
-            "stats": "Count what a store holds.",
-            "backup": "Copy a store while it is in use, and check the copy.",
-            "export": "Write events, items and impressions as Parquet files.",
-            "forget": "Remove everything of a user, and print a receipt.",
-        },
-    ),
+    "data": {
+        "list": "Public data sets that can be had by name.",
+        "get": "Fetch a public data set and verify it.",
+        "describe": "Show the columns and counts of a dataset folder.",
+        "audit": "Find leaks and traps in a dataset, for one protocol.",
+    },
+    "keys": {
+        "create": "Make a key and print it, once.",
+        "list": "List the keys, without their secrets.",
+        "revoke": "Make a key worthless.",
+    },
+    "store": {
+        "import": "Put a dataset's events into a store, so that a server knows its users from the start.",
+        "stats": "Count what a store holds.",
+        "backup": "Copy a store while it is in use, and check the copy.",
+        "export": "Write events, items and impressions as Parquet files.",
+        "forget": "Remove everything of a user, and print a receipt.",
+    },
 }
-"""Group -> what it is, and its commands."""
+"""Commands that have commands of their own, and what each of these does."""
 _groups = []
-for _group, (_about, _commands) in GROUPS.items():
-    _made = App(name=_group, help=_about)
-    for _name, _help in _commands.items():
-        _made.command(f"onward.cli.{_group}_{_name}:{_group}_{_name}", name=_name, help=_help)
-    app.command(_made)
-    _groups.append(_made)
+for _place, (_title, _commands) in enumerate(SECTIONS.items()):
+    _section = Group(_title, sort_key=_place)
+    for _order, (_name, _help) in enumerate(_commands.items()):
+        if _name not in GROUPS:
+            app.command(f"onward.cli.{_name}:{_name}", name=_name, help=_help, group=_section, sort_key=_order)
+            continue
+        _made = App(name=_name, help=_help, group=_section, sort_key=_order)
+        for _own, _what in GROUPS[_name].items():
+            _made.command(f"onward.cli.{_name}_{_own}:{_name}_{_own}", name=_own, help=_what)
+        app.command(_made)
+        _groups.append(_made)
+app["--help"].group = app["--version"].group = Group("Options", sort_key=len(SECTIONS))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -46,7 +46,7 @@ def recommend(
         bool, Parameter(name="--all", help="Every user of the dataset; needs --out.", negative="")
     ] = False,
     k: Annotated[int, Parameter(name=["--k", "-k"], help="Items in a list.")] = 10,
-    exclude: Annotated[str, Parameter(help="Items to leave out, named as in --history.")] = "",
+    exclude: Annotated[str, Parameter(help="Items to leave out, named as in --history.", show_default=False)] = "",
     only: Annotated[
         list[str] | None,
         Parameter(help="COLUMN=VALUE that every item must meet, such as genre=Comedy; may be repeated.", negative=""),

@@ -39,7 +39,7 @@ def runs_list(
 
     Dates come newest first, metrics best first, everything else ascending. Several --where must all hold.
 
-    Example: onward runs runs --model sasrec --where model.width=64 --sort valid.ndcg@10
+    Example: onward runs runs/ --model sasrec --where model.width=64 --sort valid.ndcg@10
     """
     from onward.train.listing import list_runs
 

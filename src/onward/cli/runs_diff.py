@@ -13,6 +13,7 @@ from onward.cli.common import Json, console, emit
 def runs_diff(
     a: Annotated[Path, Parameter(help="A run folder.")],
     b: Annotated[Path, Parameter(help="Another.")],
+    /,
     *,
     as_json: Json = False,
 ) -> None:

@@ -66,10 +66,16 @@ class TrainedSeeds(Payload):
 
 
 def train(
-    dataset: Path,
+    dataset: Annotated[Path, Parameter(help="A folder made by `onward prepare`.")],
+    /,
     *,
     model: Annotated[
-        str, Parameter(name=["--model", "-m"], help="Name of the model; `onward models` lists them. [default: esasrec]")
+        str,
+        Parameter(
+            name=["--model", "-m"],
+            help="Name of the model; `onward models` lists them. [default: esasrec]",
+            show_default=False,
+        ),
     ] = "",
     out: Annotated[Path, Parameter(name=["--out", "-o"], help="Run folder to write.")] = Path("run"),
     protocol: Annotated[
@@ -108,11 +114,6 @@ def train(
     Ctrl-C keeps a checkpoint; the same command with --resume goes on to the same result, to the bit.
 
     Example: onward train dataset/ --model gru -o runs/gru --protocol time --set model.width=128
-
-    Parameters
-    ----------
-    dataset
-        A folder made by `onward prepare`.
     """
     from onward.train.loop import Stopped
     from onward.train.run import train as run_training

@@ -7,12 +7,13 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from onward.cli.auto import Budget, Out, Overwrite, Resume, Seed, Settings, Split, run_search
+from onward.cli.auto import Budget, Out, Overwrite, PreparedData, Resume, Seed, Settings, Split, run_search
 from onward.cli.common import Json, Track, tracking
 
 
 def tune(
-    dataset: Path,
+    dataset: PreparedData,
+    /,
     *,
     model: Annotated[str, Parameter(name=["--model", "-m"], help="Model to tune; `onward models` lists them.")],
     budget: Budget = None,
@@ -31,11 +32,6 @@ def tune(
     popularity as the baseline.
 
     Example: onward tune dataset/ -m esasrec --budget 20m -o search
-
-    Parameters
-    ----------
-    dataset
-        A folder made by `onward prepare`.
     """
     run_search(
         dataset, [model], budget, out, protocol, seed, [*tracking(track), *(settings or ())], resume, overwrite, as_json
