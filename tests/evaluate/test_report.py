@@ -359,6 +359,8 @@ def test_models_of_interest_lead_with_their_error(comparison: Comparison, tmp_pa
     assert panel["lede"].startswith(f"{rows[-1].label} comes first with MSE 0.1000")
     assert panel["best"]["mse"] == len(rows) - 1
     assert panel["title"] != ranking["title"]
+    # of interest there are no means over users
+    assert "".join(page.text).count("mean over users") == len(ranking["headline"])
 
 
 def test_users_protocol(tmp_path: Path) -> None:

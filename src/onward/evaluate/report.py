@@ -21,7 +21,7 @@ from onward.progress import OnStep, silent
 
 SCRIPTS = ("models.js", "pareto.js", "ranks.js", "report.js")
 """The report's own, in the order in which they need each other."""
-WRITTEN = ("examples", "seeds", "tested", "detectable", "missing", "audit", "protocol", "counts", "commands")
+WRITTEN = ("by_user", "examples", "seeds", "tested", "detectable", "missing", "audit", "protocol", "counts", "commands")
 """Parts of a panel that are text alone, which no script draws."""
 
 

@@ -76,7 +76,7 @@ def _panel(
     interest = verdict.predicts_interest(comparison)
     main = verdict.INTEREST if interest else comparison.metric
     curves, losses = parts.curves(comparison, main), parts.losses(comparison)
-    split = comparison.protocol["split"]
+    split, headline = comparison.protocol["split"], verdict.headline(comparison)
     panel: dict[str, Any] = {
         "title": "Predicting how much each item is liked" if interest else PROTOCOLS.get(split, split),
         "badge": f"protocol {split} · {comparison.part} part",
@@ -105,7 +105,8 @@ def _panel(
         "main": main,
         "lower": text.lower_is_better(main),
         "ranking": comparison.metric,
-        "headline": verdict.headline(comparison),
+        "headline": headline,
+        "by_user": [name for name in headline if any(name in row.evaluation.user_metrics for row in rows)],
         "best": {name: verdict.best([row.evaluation.metrics.get(name) for row in rows], name) for name in metrics},
         "baseline": comparison.baseline,
         "seeds": [
