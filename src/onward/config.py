@@ -155,7 +155,9 @@ class FineTuneConfig(Config):
     """Input steps of all passes, as a share of those of a training from nothing on all events: as many passes over the
     new and the replayed events as fit, one at least."""
     epochs: int | None = Field(None, ge=1)
-    """Passes, whatever they cost; absent: as many as `budget` allows."""
+    """Passes, whatever they cost; absent: as many as `budget` allows, `most_epochs` at most."""
+    most_epochs: int = Field(5, ge=1)
+    """Passes that `budget` buys at most: what these leave of it is spent on replaying more old events instead."""
     context: int = Field(16, ge=1)
     """Older steps that are read before a user's first new one; of a replayed user all are."""
     batch_share: float = Field(0.25, gt=0)
@@ -163,7 +165,8 @@ class FineTuneConfig(Config):
     learning_rate_share: float = Field(0.5, gt=0)
     """Peak step size, as a share of that of the model's own training."""
     replay: float = Field(1.0, ge=0)
-    """Old events that are trained on again for each new one, about: whole histories of users drawn at random."""
+    """Old events that are trained on again for each new one, about, and more where `most_epochs` leaves budget: whole
+    histories of users drawn at random."""
 
 
 class FineTuned(FineTuneConfig):

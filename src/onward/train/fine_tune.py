@@ -2,7 +2,8 @@
 
 A pass costs what is read, not what is asked for. Of a user with new events only the newest older ones are read, as
 context, so that the same time pays for more passes; and each pass replays other users, so that little that is old is
-trained on twice while much of it isn't at all.
+trained on twice while much of it isn't at all. Where little is new the budget would pay for many passes, which learn it
+by heart; past a few of them it pays for more replay instead.
 """
 
 from __future__ import annotations
@@ -88,14 +89,14 @@ class Tuning:
         """Events that are new."""
         return int((self.training.end - self.first_new).sum())
 
-    def rows(self, passes: int, replay: float, seed: int) -> Histories:
+    def rows(self, amount: Amount, seed: int) -> Histories:
         """What is new as often as there are passes, and histories to replay, drawn at random and without what is new.
 
-        Those have `replay` older events for each new one and pass, about; none is drawn again before all were.
+        Those have as many older events as are replayed, about; none is drawn again before all were.
         """
-        new = np.tile(np.flatnonzero(self.first_new < self.training.end), passes)
+        new = np.tile(np.flatnonzero(self.first_new < self.training.end), amount.passes)
         older = self.begin - self.training.start
-        again = _draw(older, passes * replay * self.new_events, seed)
+        again = _draw(older, amount.replayed, seed)
         return replace(
             self.training.select(np.concatenate([new, again])),
             start=np.concatenate([self.begin[new], self.training.start[again]]),
@@ -103,20 +104,39 @@ class Tuning:
         )
 
 
-def passes_within(
-    config: FineTuneConfig, training: Histories, tuning: Tuning, model: SequenceModel, train: TrainConfig
-) -> int:
-    """Passes that cost no more than the budget says; one at least.
+@dataclass(frozen=True)
+class Amount:
+    """How much is trained on.
 
-    Args:
-        training: all training events.
-        train: of a training from nothing, with the number of epochs that such a one takes.
+    Attributes:
+        passes: over what is new.
+        replayed: old events beside it, over all passes.
     """
-    if config.epochs is not None:
-        return config.epochs
-    anew = train.epochs * _input_steps(training, model, train)
-    once = _input_steps(tuning.rows(1, 0.0, 0), model, train) + config.replay * tuning.new_events
-    return max(1, int(config.budget * anew / max(once, 1)))
+
+    passes: int
+    replayed: float
+
+    @classmethod
+    def within(
+        cls, config: FineTuneConfig, training: Histories, tuning: Tuning, model: SequenceModel, train: TrainConfig
+    ) -> Self:
+        """What costs no more than the budget says; one pass at least.
+
+        Args:
+            training: all training events.
+            train: of a training from nothing, with the number of epochs that such a one takes.
+        """
+        replayed = config.replay * tuning.new_events  # in one pass
+        if config.epochs is not None:
+            return cls(config.epochs, config.epochs * replayed)
+        anew = _input_steps(training, model, train)
+        budget = config.budget * train.epochs * anew
+        new = _input_steps(tuning.rows(cls(1, 0.0), 0), model, train)
+        old = max(1.0, anew / training.lengths.sum())  # steps an event; windows `prefix` read many for one target
+        passes = max(1, int(budget / max(new + old * replayed, 1)))
+        if passes <= config.most_epochs:
+            return cls(passes, passes * replayed)
+        return cls(config.most_epochs, (budget - config.most_epochs * new) / old)
 
 
 def _input_steps(histories: Histories, model: SequenceModel, train: TrainConfig) -> int:

@@ -18,7 +18,7 @@ from onward.models.features.attach import links_by_id
 from onward.models.registry import model_class
 from onward.models.sequence import SequenceModel
 from onward.runs import differences
-from onward.train.fine_tune import Tuning, passes_within, tuned
+from onward.train.fine_tune import Amount, Tuning, tuned
 from onward.train.make import training_events
 from onward.train.optim import make_optimiser
 from onward.train.run import Trained, begin_run, close_metrics, run_loop
@@ -139,7 +139,7 @@ def _tune(
     every = training_events(warm.histories, divided, data, run)
     tuning = Tuning.of(every, how.since, how.context)
     anew = run.train.model_copy(update={"epochs": max(1, round(known.get("best_epoch") or run.train.epochs))})
-    training = tuning.rows(passes_within(how, every, tuning, model, anew), how.replay, run.seed)
+    training = tuning.rows(Amount.within(how, every, tuning, model, anew), run.seed)
     taken = {"unseen_shift": shift, "unseen_weight": known.get("unseen_weight")}
     settings = tuned(run.train, how).model_copy(update=taken)
     loop = run.model_copy(update={"train": settings})
