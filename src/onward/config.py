@@ -156,7 +156,7 @@ class FineTuneConfig(Config):
     new and the replayed events as fit, one at least."""
     epochs: int | None = Field(None, ge=1)
     """Passes, whatever they cost; absent: as many as `budget` allows, `most_epochs` at most."""
-    most_epochs: int = Field(5, ge=1)
+    most_epochs: int = Field(4, ge=1)
     """Passes that `budget` buys at most: what these leave of it is spent on replaying more old events instead."""
     context: int = Field(16, ge=1)
     """Older steps that are read before a user's first new one; of a replayed user all are."""
