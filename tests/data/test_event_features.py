@@ -13,10 +13,10 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_pieces import tiny_pieces
 
-from onward.data import arrange, order, readers
+from onward.data import readers
 from onward.data.dataset import MISSING_TIME, Dataset, open_dataset
-from onward.data.features import used
 from onward.data.prepare import prepare
 from onward.errors import ConfigError, DataError
 
@@ -293,14 +293,7 @@ def test_features_stay_with_their_events(rows: list[Row], chunk: int, bucket: in
         for user in sorted(set(users))
         for one in sorted((one for one in kept if one[0] == user), key=lambda one: one[2])
     ]
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        mock.patch.object(readers, "CHUNK_ROWS", chunk),
-        mock.patch.object(arrange, "BUCKET_EVENTS", bucket),
-        mock.patch.object(arrange, "_SLICE", chunk),
-        mock.patch.object(order, "_SLICE", chunk),
-        mock.patch.object(used, "_SLICE", chunk),
-    ):
+    with tempfile.TemporaryDirectory() as folder, tiny_pieces(chunk, bucket):
         (Path(folder) / "features.toml").write_text(TOML)
         dataset = prepare(
             pl.DataFrame(rows, schema=SCHEMA, orient="row"),

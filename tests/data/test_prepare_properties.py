@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_pieces import tiny_pieces
 
-from onward.data import arrange, facts, order, readers
 from onward.data.dataset import Dataset, open_dataset
 from onward.data.prepare import prepare
 from onward.errors import DataError
@@ -64,14 +63,7 @@ def frame_of(rows: list[Event]) -> pl.DataFrame:
 
 def prepared(rows: list[Event], chunk: int, bucket: int, **options: object) -> Dataset:
     """Prepared with tiny chunks, buckets and slices, opened again."""
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        mock.patch.object(readers, "CHUNK_ROWS", chunk),
-        mock.patch.object(arrange, "BUCKET_EVENTS", bucket),
-        mock.patch.object(arrange, "_SLICE", chunk),
-        mock.patch.object(order, "_SLICE", chunk),
-        mock.patch.object(facts, "_SLICE", bucket),
-    ):
+    with tempfile.TemporaryDirectory() as folder, tiny_pieces(chunk, bucket):
         prepare(frame_of(rows), Path(folder) / "dataset", **options)  # type: ignore[arg-type]
         dataset = open_dataset(Path(folder) / "dataset")
         for name in ("histories", "catalog", "users"):  # cached before the folder goes
