@@ -141,18 +141,19 @@ def test_likeness_to_the_history_spreads_their_scores_as_far_as_asked(dataset: D
 def test_what_takes_long_says_how_far_it_is(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shown: bool
 ) -> None:
-    calls: list[tuple[int, int]] = []
+    calls: dict[str, list[tuple[int, int]]] = {}
 
     @contextmanager
     def watched(what: str, given: OnStep | None) -> Iterator[OnStep]:
-        assert (what, given is None) == ("items without events", shown)
-        yield lambda *at: calls.append(at)
+        assert (given is None) == shown
+        yield lambda *at: calls.setdefault(what, []).append(at)
 
     monkeypatch.setattr(unseen_scores, "shown_progress", watched)
     settings = [*SETTINGS, "model.features=all", "train.epochs=1"]
     train(dataset, "gru", tmp_path / "run", protocol="time", settings=settings, progress=shown)
-    assert calls
-    assert calls[-1][0] == calls[-1][1] > 0
+    assert list(calls) == ["items without events", "how high items without events score"]
+    for steps in calls.values():
+        assert steps[-1][0] == steps[-1][1] > 0
 
 
 def test_likeness_is_that_of_the_model_as_it_is_now(dataset: Dataset, tmp_path: Path) -> None:

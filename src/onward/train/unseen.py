@@ -55,17 +55,18 @@ def fit_unseen(
     """
     if model.featured is None or not model.featured.makes_items or not model.config.ranks:
         return {}, []
-    facts, said = dict[str, float](), list[str]()
+    facts, said, given = dict[str, float](), list[str](), None if shown else silent
     if config.unseen_likeness > 0:
         frame, how = data.catalog.frame, (config.unseen_likeness, config.unseen_recency, config.unseen_weight)
-        with shown_progress("items without events", None if shown else silent) as on_items:
-            weight = fit_likeness(model, histories, divided.valid, frame, *how, on_items=on_items)
+        with shown_progress("items without events", given) as on_step:
+            weight = fit_likeness(model, histories, divided.valid, frame, *how, on_step=on_step)
         if weight is not None:
             facts["unseen_weight"] = weight
             said.append(f"items without events: likeness to the history's items counts {weight:.2f} times the cosine")
     shift = config.unseen_shift
     if shift is None and config.unseen_cost > 0:
-        shift = fit_shift(model, histories, divided.valid, data.manifest.seen, config.unseen_cost)
+        with shown_progress("how high items without events score", given) as on_step:
+            shift = fit_shift(model, histories, divided.valid, data.manifest.seen, config.unseen_cost, on_step)
     if shift is not None:
         model.featured.raise_unseen(shift)
         facts["unseen_shift"] = shift
@@ -82,7 +83,7 @@ def fit_likeness(
     ratio: float,
     recency: float,
     weight: float | None = None,
-    on_items: OnStep = silent,
+    on_step: OnStep = silent,
 ) -> float | None:
     """Let unseen items take over residuals, and add to their scores how alike they are to those of the history.
 
@@ -96,7 +97,7 @@ def fit_likeness(
             of a request, in the mean over requests.
         recency: as in `Likeness`.
         weight: of the cosine; by default what gives that ratio.
-        on_items: progress of the items that take over.
+        on_step: progress of the items that take over, then of the requests that are scored.
     """
     assert model.features is not None
     assert model.featured is not None
@@ -104,10 +105,10 @@ def fit_likeness(
     likeness = Likeness.fit(model.features.columns, catalog, seen, recency)
     if likeness is None:
         return None
-    likeness.residuals = Residuals.fit(model.featured, catalog, likeness.table, seen, on_items)
+    likeness.residuals = Residuals.fit(model.featured, catalog, likeness.table, seen, on_step)
     model.likeness = likeness  # as yet with weight 0: scores are the model's own
     if weight is None:
-        found = _spreads(model, likeness, data, part)
+        found = _spreads(model, likeness, data, part, on_step)
         if found is None:
             model.likeness = None
             return None
@@ -116,7 +117,9 @@ def fit_likeness(
     return weight
 
 
-def _spreads(model: SequenceModel, likeness: Likeness, data: Histories, part: Part) -> tuple[float, float] | None:
+def _spreads(
+    model: SequenceModel, likeness: Likeness, data: Histories, part: Part, on_step: OnStep
+) -> tuple[float, float] | None:
     """Mean standard deviation over the unseen items of a request: of the model's scores, and of the cosines."""
     unseen = np.flatnonzero(~model.items.candidates)[1:]
     requests = part.sample(MOST_SPREAD).requests(data)
@@ -130,19 +133,23 @@ def _spreads(model: SequenceModel, likeness: Likeness, data: Histories, part: Pa
         with torch.no_grad():
             own.append(model.score(asked).cpu()[:, chosen].std(1))
         alike.append((likeness.profiles(asked) @ vectors.T).std(1))
+        on_step(some.stop, len(requests))
     spread = float(torch.cat(alike).mean())
     return (float(torch.cat(own).mean()), spread) if spread > 0 else None
 
 
-def fit_shift(model: SequenceModel, data: Histories, part: Part, seen: str, cost: float) -> float | None:
+def fit_shift(
+    model: SequenceModel, data: Histories, part: Part, seen: str, cost: float, on_step: OnStep = silent
+) -> float | None:
     """What the scores of unseen items are raised by, below 0 if lowered; None where the part can't say what that costs.
 
     Args:
         data: the whole data set, in whose columns the part's positions lie. part: the validation part.
         seen: `exclude` leaves the items of a request's history out of the ranking.
         cost: share of NDCG@10 that the trained items may lose to the others.
+        on_step: progress of the targets that are scored.
     """
-    above, gaps = _places(model, data, part, seen)
+    above, gaps = _places(model, data, part, seen, on_step)
     if not np.isfinite(gaps).any():
         return None
     return largest_shift(above, gaps, cost) - MARGIN  # at a gap itself rounding decides who comes first
@@ -173,7 +180,7 @@ def _gain(above: Ints) -> Floats:
     return np.where(above < K, 1 / np.log2(np.minimum(above, K) + 2.0), 0.0)
 
 
-def _places(model: SequenceModel, data: Histories, part: Part, seen: str) -> tuple[Ints, Floats]:
+def _places(model: SequenceModel, data: Histories, part: Part, seen: str, on_step: OnStep) -> tuple[Ints, Floats]:
     """`above` and `gaps`, as in `largest_shift`, of the targets that are trained items."""
     part = part.sample(MOST_REQUESTS)
     trained = model.items.candidates
@@ -197,4 +204,5 @@ def _places(model: SequenceModel, data: Histories, part: Part, seen: str) -> tup
             above[some] = (scores[:, torch.from_numpy(trained)] > own).sum(1).numpy()
             best = torch.topk(scores[:, torch.from_numpy(unseen)], k, dim=1).values
             gaps[some, :k] = (own - best).double().numpy()
+        on_step(some.stop, len(row))
     return above[~excluded], gaps[~excluded]
