@@ -28,6 +28,7 @@ from onward.train.run import train
 from onward.train.unseen import fit_shift, largest_shift
 
 SETTINGS = ("train.epochs=2", "model.width=16", "train.warmup_steps=5", "train.learning_rate=0.02")
+CUTS = ("split.valid_from=5000000000", "split.test_from=9000000000", "split.request_time=none")
 
 
 def test_the_largest_shift_within_the_cost_by_hand() -> None:
@@ -64,8 +65,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 def run(dataset: Dataset, out: Path, *settings: str) -> Path:
-    cuts = ("split.valid_from=5000000000", "split.test_from=9000000000", "split.request_time=none")
-    asked = [*SETTINGS, *cuts, "model.features=all", *settings]
+    asked = [*SETTINGS, *CUTS, "model.features=all", *settings]
     return train(dataset, "gru", out, protocol="time", settings=asked, progress=False).folder
 
 
@@ -149,7 +149,7 @@ def test_what_takes_long_says_how_far_it_is(
         yield lambda *at: calls.setdefault(what, []).append(at)
 
     monkeypatch.setattr(unseen_scores, "shown_progress", watched)
-    settings = [*SETTINGS, "model.features=all", "train.epochs=1"]
+    settings = [*SETTINGS, *CUTS, "model.features=all", "train.epochs=1"]
     train(dataset, "gru", tmp_path / "run", protocol="time", settings=settings, progress=shown)
     assert list(calls) == ["items without events", "how high items without events score"]
     for steps in calls.values():
