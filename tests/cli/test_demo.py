@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 
@@ -83,7 +84,9 @@ def test_demo(films: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytes
     for line in ours:
         assert main(shlex.split(line)) == 0, line
 
-    assert main(["demo", "--quick"]) == 0, "a second time it replaces the first"
+    for name, few in (("PROTOCOLS", ("time",)), ("STATIC", ("popularity",)), ("NEURAL", ("sasrec",))):
+        monkeypatch.setattr(import_module("onward.cli.demo"), name, few)
+    assert main(["demo", "--quick"]) == 0, "a second time, here with fewer models, it replaces the first"
 
 
 def test_demo_into_a_folder_of_something_else(films: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -119,7 +119,7 @@ def test_standard_output_is_the_payload_and_nothing_else(
         "train dataset --model popularity --protocol last -o popularity": "train",
         f"train dataset {gru} -o gru": "train",
         "train dataset --model random --protocol last --seeds 2 -o random": "train.seeds",
-        "auto dataset --models markov --budget 10m -o auto": "search",
+        "auto dataset --models popularity --budget 10m -o auto": "search",
         "tune dataset -m personal-frequency --budget 10m -o tune": "search",
         "evaluate gru": "evaluation",
         "train dataset --model markov -o by-time": "train",

@@ -166,7 +166,7 @@ def test_a_planted_leak_shows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     assert leaky.policies[0].overall.cold_targets == 0
 
 
-@pytest.mark.parametrize("step", [0, 1, 3, 8, 20])
+@pytest.mark.parametrize("step", [1, 8, *(pytest.param(step, marks=pytest.mark.full) for step in (0, 3, 20))])
 def test_a_walk_that_was_cut_off_goes_on_where_it_was(
     step: int, walked: Prequential, turned: Path, tmp_path: Path
 ) -> None:

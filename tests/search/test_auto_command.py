@@ -171,7 +171,7 @@ def _wait_for(folder: Path, count: int, process: Forked) -> None:
 
 def test_ctrl_c_keeps_the_best_so_far(dataset: Path, tmp_path: Path) -> None:
     folder = tmp_path / "search"
-    process = _start(dataset, folder, "--models", "markov,gru")
+    process = _start(dataset, folder, "--models", "markov,gru", *SETTINGS)
     _wait_for(folder, 4, process)
     process.send_signal(signal.SIGINT)
     code, out, said = process.finish()
@@ -187,7 +187,7 @@ def _killed_and_resumed(dataset: Path, folder: Path, kills: int, seed: int) -> N
     rng = random.Random(seed)
     known = 0
     for kill in range(kills):
-        process = _start(dataset, folder, *(["--resume"] if kill else ["--models", "markov,gru"]))
+        process = _start(dataset, folder, *(["--resume"] if kill else ["--models", "markov,gru", *SETTINGS]))
         _wait_for(folder, known + rng.randrange(1, 4), process)
         time.sleep(rng.random() * 0.3)
         process.kill()

@@ -50,6 +50,7 @@ class Writers:
                 try:
                     answer = http.post("/v1/events", json=event)
                 except httpx.TransportError:
+                    time.sleep(0.01)  # nobody is there, and others are at work
                     continue
                 if answer.status_code == 200:
                     self.acknowledged.append((user, str(place)))

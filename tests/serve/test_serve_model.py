@@ -73,8 +73,8 @@ def test_a_start_that_fails_leaves_no_store_behind(nan: Path, tmp_path: Path, wo
 
 
 def test_a_start_that_fails_leaves_no_tables_in_postgresql(nan: Path, postgres_url: str) -> None:
-    def serve() -> None:
-        refused = run("serve", str(nan), "--store", postgres_url, "--port", "0", "--workers", "2", "--json")
+    def serve(workers: str = "1") -> None:
+        refused = run("serve", str(nan), "--store", postgres_url, "--port", "0", "--workers", workers, "--json")
         assert (refused.returncode, "Traceback" in refused.stderr) == (2, False), refused.stderr
 
     def schema() -> tuple[bool, int]:
@@ -83,7 +83,7 @@ def test_a_start_that_fails_leaves_no_tables_in_postgresql(nan: Path, postgres_u
             there = database.read("SELECT 1 FROM pg_namespace WHERE nspname = 'onward'")
             return bool(there), len(database.read("{tables}"))
 
-    serve()
+    serve("2")
     assert schema() == (False, 0)
     with closing(open_database(postgres_url, create=True)):
         pass
