@@ -45,7 +45,7 @@ class Forked:
             self._errors = None
         read, write = _context.Pipe(duplex=False)
         self._process = _context.Process(
-            target=_run, args=(words, code, write, str(errors), dict(os.environ), str(Path.cwd()))
+            target=_run, args=(words, code, write, str(errors), dict(os.environ), str(Path.cwd())), daemon=True
         )
         self._process.start()
         write.close()
@@ -78,7 +78,7 @@ class Forked:
         """End it without a chance to do anything."""
         self.send_signal(signal.SIGKILL)
 
-    def finish(self, seconds: float = LONGEST) -> tuple[int, str, str]:
+    def finish(self, seconds: float = 5 * LONGEST) -> tuple[int, str, str]:
         """Wait for its end: exit code, what it printed (less than 64 KB), what it said on standard error."""
         code = self.wait(seconds)
         with self.stdout as printed:

@@ -41,7 +41,7 @@ def test_evaluate_prequential_is_the_command_prequential(tmp_path: Path, capsys:
 @pytest.mark.parametrize("flags", [["--json"], []])
 def test_a_closed_pipe_leaves_no_traceback(flags: list[str]) -> None:
     code = "import sys; from onward.cli.main import main; sys.stdin.read(); sys.exit(main(sys.argv[1:]))"
-    command = [sys.executable, "-c", code, "models", *flags]
+    command = [sys.executable, "-c", code, "data", "list", *flags]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
         assert process.stdin
