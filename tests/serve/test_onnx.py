@@ -6,9 +6,7 @@ import json
 import logging
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,8 +19,11 @@ from onward.data.dataset import Dataset, sha256
 from onward.data.sequences import Histories
 from onward.errors import ConfigError, FormatError, MissingExtraError
 from onward.manifest import Measurement
-from onward.models.onnx import TOLERANCE, OnnxEncoder, export_encoder, why_not
+from onward.models.base import Bools, Lists
+from onward.models.onnx import TOLERANCE, OnnxEncoder, answer_by_graph, export_encoder, why_not
+from onward.models.quick import Quick
 from onward.models.sequence import SequenceModel
+from onward.recommend import Seen
 from onward.serve.lists.scoring import Scorer
 from onward.serve.models.folder import load_model
 from onward.serve.settings import ServeConfig
@@ -82,25 +83,102 @@ def test_a_bundle_with_a_graph(exported: Path, data: Dataset) -> None:
     assert not Scorer(bundle, onnx=False).uses_onnx
 
 
+class Counted:
+    """What answers quickly, and what it was asked."""
+
+    def __init__(self, quick: Quick) -> None:
+        self.quick, self.asked = quick, list[tuple[str, int]]()
+
+    def states(self, histories: Histories) -> NDArray[np.float32]:
+        self.asked.append(("states", len(histories)))
+        return self.quick.states(histories)
+
+    def best(self, history: Histories, k: int, allowed: Bools, seen: Seen) -> Lists | None:
+        found = self.quick.best(history, k, allowed, seen)
+        self.asked.append(("none" if found is None else "best", len(history)))
+        return found
+
+
+def quickly(exported: Path) -> tuple[SequenceModel, SequenceModel, Counted]:
+    """The same model by its weights, by its graph, and what the graph is asked."""
+    plain, quick = load_bundle(exported).model, load_bundle(exported, onnx=True).model
+    assert isinstance(plain, SequenceModel)
+    assert isinstance(quick, SequenceModel)
+    assert quick.quick is not None
+    quick.quick = counted = Counted(quick.quick)
+    return plain, quick, counted
+
+
+def assert_same(found: Lists, wanted: Lists) -> None:
+    np.testing.assert_array_equal(found.items, wanted.items)
+    np.testing.assert_allclose(found.scores, wanted.scores, rtol=1e-4)
+    np.testing.assert_array_equal(found.fallback, wanted.fallback)
+    assert (found.items.dtype, found.scores.dtype) == (wanted.items.dtype, wanted.scores.dtype)
+
+
 def test_a_loaded_bundle_answers_few_histories_by_its_graph(exported: Path, data: Dataset) -> None:
     """The lists are those of the weights; many histories go through the weights, and so do all once these change."""
-    plain, quick = load_bundle(exported).model, load_bundle(exported, onnx=True).model
-    assert isinstance(quick, SequenceModel)
-    assert quick.quick_states is not None
-    asked: list[int] = []
-
-    def counted(some: Histories, states: Callable[[Histories], NDArray[np.float32]] = quick.quick_states) -> Any:
-        asked.append(len(some))
-        return states(some)
-
-    quick.quick_states = counted
+    plain, quick, counted = quickly(exported)
     for some in (data.histories.select(slice(0, 1)), data.histories.select(slice(0, 8)), data.histories):
-        wanted, found = plain.recommend(some, 5), quick.recommend(some, 5)
-        np.testing.assert_array_equal(found.items, wanted.items)
-        np.testing.assert_allclose(found.scores, wanted.scores, rtol=1e-4)
-    assert asked == [1, 8]
+        assert_same(quick.recommend(some, 5), plain.recommend(some, 5))
+    assert counted.asked == [("best", 1), ("states", 8)]
     quick.load_state(plain.state())
-    assert quick.quick_states is None
+    assert quick.quick is None
+
+
+@pytest.mark.parametrize("seen", ["exclude", "include"])
+@pytest.mark.parametrize("only", [None, 2])
+def test_a_single_history_is_answered_as_by_the_weights(exported: Path, seen: Seen, only: int | None) -> None:
+    """Histories longer than the model reads too: what it doesn't read was seen all the same. Padding is no item, even
+    where it is allowed."""
+    plain, quick, counted = quickly(exported)
+    allowed = None if only is None else np.arange(plain.items.n + 1) % only == 0
+    for row, length in enumerate([1, 2, 9, 10, 11, 40] * 5):
+        items = np.random.default_rng(row).integers(1, 56, length).tolist()
+        history = Histories.from_lists([items], plain.items.n)
+        for k in (1, 5, 10):
+            wanted, found = (model.recommend(history, k, allowed, seen) for model in (plain, quick))
+            assert_same(found, wanted)
+            assert seen == "include" or not set(found.items[0]) & set(items)
+            assert 0 not in found.items[0] or (found.items[0] == 0).sum() == np.isneginf(found.scores[0]).sum()
+    assert {"best"} <= {what for what, _ in counted.asked}
+
+
+def test_what_the_graph_cannot_answer_alone_is_answered_by_the_weights(exported: Path) -> None:
+    plain, quick, counted = quickly(exported)
+    one = Histories.from_lists([[3, 1, 4]], plain.items.n)
+    few = np.zeros(plain.items.n + 1, dtype=np.bool_)
+    few[[1, 7, 9]] = True  # 1 was seen
+    for k, allowed in ((2, few), (3, few), (10, few), (plain.items.n, None), (plain.items.n + 40, None)):
+        assert_same(quick.recommend(one, k, allowed), plain.recommend(one, k, allowed))
+    assert [what for what, _ in counted.asked if what != "states"] == ["best"] + ["none"] * 4
+    counted.asked.clear()
+    untrained = (np.flatnonzero(~plain.items.candidates[1:]) + 1)[:2].tolist()
+    assert len(untrained) == 2
+    for nothing in ([], untrained):
+        history = Histories.from_lists([nothing], plain.items.n)
+        assert_same(quick.recommend(history, 5), plain.recommend(history, 5))
+    assert not counted.asked
+    exclude = Histories.from_lists([plain.recommend(one, 2).items[0].tolist()], plain.items.n)
+    assert_same(quick.recommend(one, 5, exclude=exclude), plain.recommend(one, 5, exclude=exclude))
+
+
+def test_ties_have_the_order_of_every_list(exported: Path) -> None:
+    """Items of one vector and bias: within a list, and across its end."""
+    plain, quick = load_bundle(exported).model, load_bundle(exported).model
+    assert isinstance(quick, SequenceModel)
+    state = plain.state()
+    alike = np.flatnonzero(plain.items.candidates)[4:12]
+    for name in ("input.weight", "output_bias"):
+        state[name] = state[name].clone()
+        state[name][alike] = state[name][alike[0]].clone()
+    plain.load_state(state)
+    quick.load_state(state)
+    answer_by_graph(quick, (exported / ENCODER).read_bytes())
+    last = int(alike[0])
+    for k in range(1, 30):
+        history = Histories.from_lists([[1, 2, last]], plain.items.n)
+        assert_same(quick.recommend(history, k, seen="include"), plain.recommend(history, k, seen="include"))
 
 
 def test_a_graph_that_is_not_there(data: Dataset, exported: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from onward.client import Client
 from onward.data.dataset import Dataset
 from onward.data.prepare import prepare
 from onward.data.sequences import Histories
+from onward.models.features.attach import histories_for
 from onward.models.sequence import SequenceModel
 from onward.recommend import recommend
 from onward.serve.lists.engine import Engine, HistoryItem, Request
@@ -182,6 +183,25 @@ def test_who_asks_decides_where_there_is_no_history(run: Path, store: EventStore
         answer = engine.recommend([Request(history=(), k=3, context={"town": f"t{number}"})])[0]
         assert answer.fallback is None
         assert int(answer.items[0].item[1:]) % COLORS == number
+
+
+def test_a_graph_is_asked_for_states_alone_where_it_counts_who_asks(dataset: Dataset, run: Path) -> None:
+    plain, model = load_bundle(run).model, load_bundle(run).model
+    assert isinstance(plain, SequenceModel)
+    assert isinstance(model, SequenceModel)
+    assert model.asks_more
+
+    class Graph:
+        """Knows the weights' states, and of lists nothing."""
+
+        states = staticmethod(lambda histories: plain.encoded(histories).numpy())
+        best = None
+
+    model.quick = Graph()  # type: ignore[assignment]
+    history = histories_for(model, dataset).select(slice(0, 1))
+    found, wanted = model.recommend(history, 5), plain.recommend(history, 5)
+    np.testing.assert_array_equal(found.items, wanted.items)
+    np.testing.assert_allclose(found.scores, wanted.scores)
 
 
 def test_reasons_of_a_request_that_brings_who_asks(run: Path, store: EventStore) -> None:

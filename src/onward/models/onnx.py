@@ -1,9 +1,20 @@
-"""A sequence model's encoder as an ONNX graph, and ONNX Runtime in its place: half the time of one request, or less.
+"""A sequence model as an ONNX graph, and ONNX Runtime in its place: half the time of one request, or less.
 
-The graph holds the layers alone. It reads input vectors, (B, L, D) float32 padded on the right, and lengths, (B,)
-int64, and gives the state after each row's newest step, (B, D) float32. Item vectors stay in the weights.
+The graph holds the layers alone; item vectors stay in the weights and are handed to it. It reads
 
-Legend: B rows, L steps of the longest, D width.
+    items     (B, L) int64, the newest steps of each history, padded on the right
+    real      (B, L) bool, false on padding
+    newest    (B,) int64, places of the newest steps among the B x L
+    vectors   (V + 1, D) float32, by which items are read
+    outputs   (V + 1, D) float32 and
+    biases    (V + 1,) float32, by which they are scored; -inf for what nobody is to be recommended
+    unwanted  (B, N) int64, items to leave out of each list, some more than once
+    places    (K,) bool, whatever they say: a graph knows by a length alone how many items are wanted
+
+and gives the states after the newest steps, (B, D) float32, and the K best items of each, (B, K) int64, with their
+scores, (B, K) float32. What is scored may be fewer items than what is read.
+
+Legend: B rows, L steps of the longest, D width, V items, N unwanted, K wanted.
 """
 
 from __future__ import annotations
@@ -12,16 +23,17 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from onward.data.sequences import Histories
+from onward.data.sequences import Histories, Ints
 from onward.errors import ConfigError, FormatError, MissingExtraError
-from onward.models.base import Recommender
+from onward.models.base import Bools, Lists, Recommender
 from onward.models.lru import LRURec
 from onward.models.newest import NewestAlone
 from onward.models.recurrent import RNN
@@ -31,6 +43,7 @@ from onward.models.sequence import ItemVectors, SequenceModel
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
+Floats = NDArray[np.float32]
 TOLERANCE = 1e-5
 """Largest difference of a state from torch's, relative to the largest number in the states."""
 WASTED_STEPS = 64
@@ -39,6 +52,8 @@ OPSET = 23
 """The first in which attention is one node; before, it is masks and products, an eighth of the time of a state."""
 PROBES = ((1, 1), (1, 2), (3, 7), (2, 50))
 """(rows, steps) that a graph is compared on with torch."""
+INPUTS = ("items", "real", "newest", "vectors", "outputs", "biases", "unwanted", "places")
+OUTPUTS = ("states", "scores", "best")
 
 
 def why_not(model: Recommender, grouped: bool) -> str | None:
@@ -70,21 +85,33 @@ def why_not(model: Recommender, grouped: bool) -> str | None:
 class _Padded(Rows):
     """Rows of a graph: nothing of them is known beforehand."""
 
-    def __init__(self, lengths: Tensor, longest: int) -> None:
-        self.lengths, self.longest, self.full = lengths, longest, False
+    def __init__(self, real: Tensor) -> None:
+        self.real, self.lengths, self.longest, self.full = real, real.sum(1), real.shape[1], False
 
 
-class _Newest(nn.Module):
-    """From padded vectors to the state after each row's newest step."""
+class _Graph(nn.Module):
+    """What the graph computes."""
 
     def __init__(self, model: SequenceModel) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, vectors_BLD: Tensor, lengths_B: Tensor) -> Tensor:
-        longest = vectors_BLD.shape[1]
-        rows = _Padded(lengths_B, longest)
-        newest_B = torch.arange(vectors_BLD.shape[0]) * longest + lengths_B - 1
+    def forward(
+        self,
+        items_BL: Tensor,
+        real_BL: Tensor,
+        newest_B: Tensor,
+        vectors_VD: Tensor,
+        outputs_VD: Tensor,
+        biases_V: Tensor,
+        unwanted_BN: Tensor,
+        places_K: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        states_BD = self._states(F.embedding(items_BL, vectors_VD), _Padded(real_BL), newest_B)
+        scores_BV = F.linear(states_BD, outputs_VD, biases_V).scatter(1, unwanted_BN, -torch.inf)
+        return states_BD, *scores_BV.topk(places_K.shape[0])
+
+    def _states(self, vectors_BLD: Tensor, rows: Rows, newest_B: Tensor) -> Tensor:
         if isinstance(self.model, NewestAlone):  # its last block works for the newest step alone
             return self.model.newest_states(vectors_BLD, rows, newest_B).squeeze(1)
         return self.model.encode(vectors_BLD, rows).flatten(0, 1).index_select(0, newest_B)
@@ -103,18 +130,30 @@ def export_encoder(model: Recommender, grouped: bool) -> bytes:
     assert isinstance(model, SequenceModel)
     for package in ("onnx", "onnxscript", "onnxruntime"):
         _need(package)
-    batch, length = torch.export.Dim("rows"), torch.export.Dim("steps", max=model.config.max_length)
-    sample = torch.randn(2, min(7, model.config.max_length), model.config.width), torch.tensor([1, 1])
+    config, dim, length = model.config, torch.export.Dim, min(7, model.config.max_length)
+    sample = (
+        torch.ones(2, length, dtype=torch.int64),
+        torch.ones(2, length, dtype=torch.bool),
+        torch.tensor([0, length]),
+        torch.randn(9, config.width),
+        torch.randn(8, config.width),
+        torch.randn(8),
+        torch.zeros(2, 3, dtype=torch.int64),
+        torch.zeros(5, dtype=torch.bool),
+    )
+    rows, steps, scored = dim("rows"), dim("steps", max=config.max_length), dim("scored")
+    unwanted = rows, dim("unwanted")
+    sizes = (rows, steps), (rows, steps), (rows,), (dim("read"),), (scored,), (scored,), unwanted, (dim("k"),)
     with _quiet():
         program = torch.onnx.export(
-            _Newest(model).eval(),
+            _Graph(model).eval(),
             sample,
             dynamo=True,
             opset_version=OPSET,
             verbose=False,
-            input_names=["vectors", "lengths"],
-            output_names=["states"],
-            dynamic_shapes={"vectors_BLD": {0: batch, 1: length}, "lengths_B": {0: batch}},
+            input_names=INPUTS,
+            output_names=OUTPUTS,
+            dynamic_shapes=[dict(enumerate(one)) for one in sizes],
         )
     assert program is not None
     graph: bytes = program.model_proto.SerializeToString()
@@ -168,30 +207,65 @@ class OnnxEncoder:
             )
         except Exception as error:  # the runtime's own errors have no common base
             raise FormatError(f"encoder.onnx can't be loaded: {type(error).__name__}", "export it again") from None
-        inputs = [one.name for one in self._session.get_inputs()]
-        if inputs != ["vectors", "lengths"] or len(self._session.get_outputs()) != 1:
-            raise FormatError(f"encoder.onnx reads {inputs}, not ['vectors', 'lengths']", "export it again")
+        inputs = tuple(one.name for one in self._session.get_inputs())
+        if inputs != INPUTS:
+            raise FormatError(f"encoder.onnx reads {list(inputs)}, not {list(INPUTS)}", "export it again")
         self._model = model
-        self._table: NDArray[np.float32] = model.input_table().detach().cpu().numpy()
         self._max_length = model.config.max_length
+        self._vectors = _array(model.input_table())
+        outputs, biases = model.output_table()
+        self._scored = _array(outputs), _array(biases)
+        self._padding = self._vectors[:1], np.zeros(1, dtype=np.float32)
 
-    def states(self, histories: Histories) -> NDArray[np.float32]:
+    def states(self, histories: Histories) -> Floats:
         """(B, D) float32 state after each history's newest step; histories of one item or more."""
         start = np.maximum(histories.start, histories.end - self._max_length)
         lengths = histories.end - start
         if len(lengths) == 1:
-            return self._run(histories.item[None, start[0] : histories.end[0]], lengths)
-        states = np.empty((len(lengths), self._table.shape[1]), dtype=np.float32)
+            return self._states(histories.item[None, start[0] : histories.end[0]], lengths)
+        states = np.empty((len(lengths), self._vectors.shape[1]), dtype=np.float32)
         for rows in _alike(lengths):
             place = start[rows, None] + np.arange(lengths[rows].max())
             items = histories.item[np.minimum(place, len(histories.item) - 1)]  # what stands after a row is never read
-            states[rows] = self._run(items, lengths[rows])
+            states[rows] = self._states(items, lengths[rows])
         return states
 
-    def _run(self, items_BL: NDArray[np.int32], lengths_B: NDArray[np.int64]) -> NDArray[np.float32]:
-        found: NDArray[np.float32] = self._session.run(None, {"vectors": self._table[items_BL], "lengths": lengths_B})[
-            0
-        ]
+    def _states(self, items_BL: NDArray[np.int32], lengths_B: Ints) -> Floats:
+        """With lists of padding alone, which cost nothing."""
+        nothing = np.zeros((len(lengths_B), 0), dtype=np.int64)
+        found: Floats = self._run(["states"], items_BL.astype(np.int64), lengths_B, self._padding, nothing, 1)[0]
+        return found
+
+    def best(self, history: Histories, k: int, allowed: Bools, seen: Literal["exclude", "include"]) -> Lists | None:
+        """As `Quick.best`: None where the best k + 1 aren't as many different scores, since the graph doesn't know the
+        order of ties."""
+        outputs, biases = self._scored
+        if k >= len(biases):
+            return None
+        biases = np.where(allowed, biases, -np.inf)
+        biases[0] = -np.inf
+        items = history.item[None, history.start[0] : history.end[0]].astype(np.int64)
+        window, unwanted = items[:, -self._max_length :], items if seen == "exclude" else items[:, :0]
+        lengths = np.array([window.shape[1]])
+        scores, best = self._run(["scores", "best"], window, lengths, (outputs, biases), unwanted, k + 1)
+        if not (scores[0, 1:] < scores[0, :-1]).all():
+            return None
+        return Lists(best[:, :k], scores[:, :k], np.zeros(1, dtype=np.bool_))
+
+    def _run(
+        self,
+        wanted: list[str],
+        items_BL: Ints,
+        lengths_B: Ints,
+        scored: tuple[Floats, Floats],
+        unwanted_BN: Ints,
+        k: int,
+    ) -> list[Any]:
+        rows, longest = items_BL.shape
+        real_BL = np.arange(longest) < lengths_B[:, None]
+        newest_B = np.arange(rows) * longest + lengths_B - 1
+        given = items_BL, real_BL, newest_B, self._vectors, *scored, unwanted_BN, np.zeros(k, dtype=np.bool_)
+        found: list[Any] = self._session.run(wanted, dict(zip(INPUTS, given, strict=True)))
         return found
 
     def check(self) -> None:
@@ -210,6 +284,11 @@ class OnnxEncoder:
                 )
 
 
+def _array(tensor: Tensor) -> Floats:
+    array: Floats = tensor.detach().cpu().numpy()
+    return array
+
+
 def answer_by_graph(model: Recommender, graph: bytes) -> None:
     """Let a model answer few histories at once by its graph, until its weights change.
 
@@ -221,10 +300,10 @@ def answer_by_graph(model: Recommender, graph: bytes) -> None:
         raise FormatError(f"encoder.onnx beside a model '{model.name}', which has no encoder", "export it again")
     encoder = OnnxEncoder(graph, model, threads=1)  # threads would wait for each other longer than they work
     encoder.check()
-    model.quick_states = encoder.states
+    model.quick = encoder
 
 
-def _alike(lengths: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+def _alike(lengths: Ints) -> list[Ints]:
     """Rows of like lengths together, so that little of a batch is padding."""
     order = np.argsort(-lengths, kind="stable")
     groups, wasted, first = [], 0, 0

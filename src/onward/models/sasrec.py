@@ -6,7 +6,7 @@ kernel serves; rows are padded on the right, where causal attention never looks,
 start of the window; the whole-catalog cross-entropy by default (the paper's BCE with one negative is an option,
 and clearly weaker: Klenitskiy and Vasilev, RecSys 2023, arXiv:2309.07602).
 
-Legend: B rows, L steps, D width, H heads.
+Legend: B rows, L steps, D width, H heads, E width of a head.
 """
 
 from __future__ import annotations
@@ -63,30 +63,60 @@ class Block(nn.Module):
         return x_BLD + self._drop(self.narrow(inner))
 
     def _attend(self, x_BLD: Tensor, seen: Tensor | None = None, asked: Asked | None = None) -> Tensor:
-        width = x_BLD.shape[2]
-        parts = self.query_key_value
-        if asked is None:
-            query, key, value = parts(x_BLD).chunk(3, 2)
+        if asked is not None:
+            mixed = self._mix_asked(x_BLD, seen, asked)
         else:
-            query = F.linear(at_steps(x_BLD, asked), parts.weight[:width], parts.bias[:width])
-            key, value = F.linear(x_BLD, parts.weight[width:], parts.bias[width:]).chunk(2, 2)
-        projected: Tensor = self.project(attention(query, key, value, self.heads, seen, seen is None and asked is None))
+            query, key, value = self.query_key_value(x_BLD).chunk(3, 2)
+            mixed = attention(query, key, value, self.heads, seen, seen is None)
+        projected: Tensor = self.project(mixed)
         return projected
+
+    def _mix_asked(self, x_BLD: Tensor, seen: Tensor | None, asked: Asked) -> Tensor:
+        """(B, 1, D) attention of one step of each row, for which no other step's key or value is made.
+
+        With key = K x + c and value = V x + v, query . key = (K' query) . x + a constant that the softmax takes out,
+        and what is mixed of the values is V (what is mixed of the steps) + v.
+        """
+        width, heads = x_BLD.shape[2], self.heads
+        weight, bias = self.query_key_value.weight, self.query_key_value.bias
+        key_HED, value_HED = (part.view(heads, -1, width) for part in weight[width:].chunk(2))
+        query_B1D = F.linear(at_steps(x_BLD, asked), weight[:width], bias[:width])
+        query_HBE = query_B1D.view(-1, heads, width // heads).transpose(0, 1)
+        by_step_BHD = (query_HBE @ key_HED).transpose(0, 1)
+        mixed_BHD = attention(by_step_BHD, x_BLD, x_BLD, 1, seen, False, (width // heads) ** -0.5)
+        mixed_HBE = mixed_BHD.transpose(0, 1) @ value_HED.mT
+        return mixed_HBE.transpose(0, 1).flatten(1).unsqueeze(1) + bias[2 * width :]
 
     def _drop(self, x: Tensor) -> Tensor:
         return dropout(x, self.rate, self.training)
 
 
 def attention(
-    query_BQD: Tensor, key_BLD: Tensor, value_BLD: Tensor, heads: int, seen: Tensor | None, causal: bool
+    query_BQD: Tensor,
+    key_BLD: Tensor,
+    value_BLD: Tensor,
+    heads: int,
+    seen: Tensor | None,
+    causal: bool,
+    scale: float | None = None,
 ) -> Tensor:
-    """(B, Q, D) the values mixed by each head; `seen` as in `Block.forward`."""
+    """(B, Q, D) the values mixed by each head; `seen` as in `Block.forward`, `scale` of the products, 1 / sqrt(D / H)
+    by default."""
     if torch.compiler.is_exporting():  # one node reads rows as they lie, which spares a graph ten that turn them
+        if seen is not None and query_BQD.shape[1] > 1:  # that node wants a row of the mask for each query
+            seen = seen.expand(-1, -1, query_BQD.shape[1], -1)
         return torch.onnx.ops.attention(
-            query_BQD, key_BLD, value_BLD, attn_mask=seen, is_causal=causal, q_num_heads=heads, kv_num_heads=heads
+            query_BQD,
+            key_BLD,
+            value_BLD,
+            attn_mask=seen,
+            is_causal=causal,
+            q_num_heads=heads,
+            kv_num_heads=heads,
+            scale=scale,
         )[0]
     query, key, value = (x.view(*x.shape[:2], heads, -1).transpose(1, 2) for x in (query_BQD, key_BLD, value_BLD))
-    mixed_BHQD = F.scaled_dot_product_attention(query, key, value, attn_mask=seen, is_causal=causal)
+    mixed_BHQD = F.scaled_dot_product_attention(query, key, value, attn_mask=seen, is_causal=causal, scale=scale)
     return mixed_BHQD.transpose(1, 2).flatten(2)
 
 

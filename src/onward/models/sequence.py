@@ -9,10 +9,8 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
-import numpy as np
 import polars as pl
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -22,7 +20,7 @@ from onward.data.negatives import NegativeSampler
 from onward.data.sequences import Histories
 from onward.errors import ConfigError
 from onward.models import losses
-from onward.models.base import Bools, Items, Recommender
+from onward.models.base import SMALL_SCORES, Bools, Items, Lists, Recommender
 from onward.models.features.columns import Column
 from onward.models.features.featured import TABLES, Featured
 from onward.models.features.layer import FeatureLayer
@@ -32,6 +30,7 @@ from onward.models.features.tower import Tower
 from onward.models.interest_answers import InterestAnswers
 from onward.models.interest_head import InterestHead
 from onward.models.objective import ObjectiveConfig, ranking_loss
+from onward.models.quick import Quick
 from onward.models.repeat import Repeat, check_repeat
 from onward.models.rows import Rows
 from onward.models.tables import ItemVectors as ItemVectors
@@ -96,7 +95,7 @@ class SequenceModel(InterestAnswers, nn.Module, Recommender):
         self.features: FeatureLayer | None = None
         self.featured: Featured | None = None
         self.likeness: Likeness | None = None
-        self.quick_states: Callable[[Histories], NDArray[np.float32]] | None = None
+        self.quick: Quick | None = None
         self.initialise()
         self.eval()  # the training loop alone switches dropout on, so that threads may ask for scores at once
 
@@ -166,6 +165,11 @@ class SequenceModel(InterestAnswers, nn.Module, Recommender):
         """Whether its encoder reads more of an event than the item: times, or features."""
         return self.traits.timed or (self.features is not None and self.features.events is not None)
 
+    @property
+    def asks_more(self) -> bool:
+        """Whether states are told more before they rank than what the encoder reads (`asked_by`)."""
+        return self.likeness is not None or (self.featured is not None and self.featured.asks)
+
     def train(self, mode: bool = True) -> Self:
         """Switch between training and answering; weights that change make kept tables stale."""
         if mode:
@@ -175,7 +179,7 @@ class SequenceModel(InterestAnswers, nn.Module, Recommender):
     def _weights_change(self) -> None:
         if self.featured is not None:
             self.featured.keep(None)
-        self.quick_states = self.likeness = None
+        self.quick = self.likeness = None
 
     # training
 
@@ -284,6 +288,22 @@ class SequenceModel(InterestAnswers, nn.Module, Recommender):
 
     # answering
 
+    def recommend(
+        self,
+        histories: Histories,
+        k: int = 10,
+        candidates: Bools | None = None,
+        seen: Literal["exclude", "include"] = "exclude",
+        exclude: Histories | None = None,
+    ) -> Lists:
+        """As `Recommender.recommend`; a single history is answered quickly, where something does."""
+        few = len(histories) == 1 and self.items.n < SMALL_SCORES and exclude is None
+        if self.quick is not None and few and not self.asks_more and self._known(histories)[0]:
+            found = self.quick.best(histories, k, self.items.candidates if candidates is None else candidates, seen)
+            if found is not None:
+                return found
+        return super().recommend(histories, k, candidates, seen, exclude)
+
     def answer_states(self, batch: Batch, places: Tensor) -> Tensor:
         """(n, D) states to answer from after some steps, (n,) int64; each row's newest step is among them.
 
@@ -302,8 +322,8 @@ class SequenceModel(InterestAnswers, nn.Module, Recommender):
         """
         known = histories.lengths > 0
         if known.all():
-            if self.quick_states is not None and len(histories) <= FEW_HISTORIES:
-                return torch.from_numpy(self.quick_states(histories))
+            if self.quick is not None and len(histories) <= FEW_HISTORIES:
+                return torch.from_numpy(self.quick.states(histories))
             return self._answers(histories, self._ranking_states)
         extra = 0 if self.interest_head is None or self.config.ranks else self.interest_head.extra
         states = self.output_bias.new_zeros(len(histories), self.config.width + extra)
