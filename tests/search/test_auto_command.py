@@ -18,11 +18,15 @@ from onward.cli.main import main
 from onward.config import read_toml
 from onward.data.prepare import prepare
 from onward.data.synthetic import chain_events
+from onward.errors import ConfigError
+from onward.search.run import auto
 
 MODELS = ["--models", "personal-frequency,gru", "--protocol", "last", "--budget", "10m"]
 GIVEN = ["train.epochs=3", "train.learning_rate=0.01", "model.width=16", "model.dropout=0.1"]
 SETTINGS = [word for setting in GIVEN for word in ("--set", setting)]
 """What is left to search are a few values, so that a search ends long before its budget does."""
+ENDLESS = ["--set", "train.epochs=3", "--set", "model.width=16"]
+"""What is left to search never comes to an end."""
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +116,7 @@ def test_asking_for_something_else_on_resume_is_refused(searched: tuple[Path, di
     ("words", "said"),
     [
         (["--budget", "soon"], "is no time"),
-        (["--protocol", "all"], "needs a validation part"),
+        (["--protocol", "all"], '"last", "time"'),
         (["--models", "sasrce"], "did you mean 'sasrec'"),
         (["--models", "gru,gru"], "named twice"),
         (["--set", "train.epoch=3"], "unknown setting 'epoch'"),
@@ -123,6 +127,11 @@ def test_errors(words: list[str], said: str, dataset: Path, tmp_path: Path, caps
     code = main(["auto", str(dataset), "-o", str(tmp_path / "search"), *words])
     assert code == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_search_needs_a_validation_part(dataset: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="needs a validation part"):
+        auto(dataset, tmp_path / "search", protocol="all")
 
 
 def test_a_budget_that_is_too_small_says_the_least(
@@ -187,7 +196,7 @@ def _killed_and_resumed(dataset: Path, folder: Path, kills: int, seed: int) -> N
     rng = random.Random(seed)
     known = 0
     for kill in range(kills):
-        process = _start(dataset, folder, *(["--resume"] if kill else ["--models", "markov,gru", *SETTINGS]))
+        process = _start(dataset, folder, *(["--resume"] if kill else ["--models", "markov,gru", *ENDLESS]))
         _wait_for(folder, known + rng.randrange(1, 4), process)
         time.sleep(rng.random() * 0.3)
         process.kill()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 from engine_helpers import ITEMS, fill, items, make_engine
+from pydantic import ValidationError
 
 from onward.bundle import Bundle
 from onward.data.dataset import Dataset
@@ -215,6 +218,14 @@ def test_json_becomes_a_column_of_the_catalogs_type(dtype: pl.DataType, values: 
     assert made.to_list() == read
     if made.dtype == pl.Int64:  # as a category, 7 is not 7.0
         assert made.drop_nulls().cast(pl.String).to_list() == [str(one) for one in read if one is not None]
+
+
+@pytest.mark.parametrize("word", ["seen_days", "boost", "at_most"])
+def test_a_number_of_a_rule_is_a_number(word: str) -> None:
+    for value in (2, True, "2"):
+        body = json.dumps({word: value if word == "seen_days" else {"genre": value}})
+        with nullcontext() if value == 2 else pytest.raises(ValidationError):
+            Rules.model_validate_json(body)
 
 
 def test_rules_of_the_server_must_fit_the_catalog(bundle: Bundle, store: EventStore) -> None:

@@ -28,7 +28,7 @@ class Rules(Config):
 
     seen: Literal["exclude", "include"] | None = None
     """Whether items of the user's history may come again; by default what the bundle says."""
-    seen_days: float | None = Field(None, gt=0, le=36_500)
+    seen_days: float | None = Field(None, gt=0, le=36_500, strict=True)
     """Only events of the last so many days make an item seen; the whole history by default."""
     seen_actions: tuple[str, ...] = Field((), max_length=50)
     """Only events of these actions make an item seen; all by default."""
@@ -38,12 +38,12 @@ class Rules(Config):
     """Ids of items that may not."""
     where: str | None = Field(None, max_length=2_000)
     """Expression over item features that each item must meet, such as `genre = "Comedy" and price < 20`."""
-    at_most: dict[str, Annotated[int, Field(ge=1)]] = Field({}, max_length=10)
+    at_most: dict[str, Annotated[int, Field(ge=1, strict=True)]] = Field({}, max_length=10)
     """Feature -> items of one value of it in a list, at most, such as `{ genre = 3 }`. An item of several values counts
     for each of them, one of none for none."""
     pinned: tuple[str, ...] = Field((), max_length=MANY_PINS)
     """Ids of items that come first, in this order, seen or not; `deny`, `allow` and `where` hold for them too."""
-    boost: dict[str, Annotated[float, Field(ge=-1_000, le=1_000)]] = Field({}, max_length=MANY_IDS)
+    boost: dict[str, Annotated[float, Field(ge=-1_000, le=1_000, strict=True)]] = Field({}, max_length=MANY_IDS)
     """Item id -> what is added to its score, in standard deviations of the request's scores; below 0 lowers it."""
 
 
