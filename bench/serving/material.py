@@ -96,9 +96,9 @@ def _assemble(model: Path, dataset: Path, users: int) -> Material:
     data, bundle = open_dataset(dataset), load_bundle(model)
     name = f"{data.manifest.hash[:8]}-{bundle.manifest.files['weights.safetensors'][:8]}"
     exported, store = FOLDER / "models" / name, FOLDER / "stores" / f"{data.manifest.hash[:8]}-{users}.db"
-    if not (exported / "manifest.json").is_file():
-        exported.parent.mkdir(parents=True, exist_ok=True)
-        run("export", str(model), "-o", str(exported), "--onnx", "--json")
+    shutil.rmtree(exported, ignore_errors=True)  # the graph may be one of an earlier version
+    exported.parent.mkdir(parents=True, exist_ok=True)
+    run("export", str(model), "-o", str(exported), "--onnx", "--json")
     chosen = np.sort(np.random.default_rng(0).permutation(len(data.histories))[:users])
     if not store.is_file():
         _fill(store, data, chosen)

@@ -152,6 +152,7 @@ def wrk(server: Watched, path: str, folder: Path, connections: int, seconds: flo
         users=users or "/dev/null",
         body="nil" if users is None else ASK.format(),
     )
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "load.lua").write_text(script)
     before = server.cpu_seconds()
     words = ["wrk", "-t1", f"-c{connections}", f"-d{round(seconds)}s", "--timeout", "10s", "-s"]
