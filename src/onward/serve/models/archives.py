@@ -25,6 +25,7 @@ _ZIP_END, _ZIP_END_SIZE = b"PK\x05\x06", 22
 _ZIP_DIRECTORY = 1 << 16
 """Bytes of a zip file's table of contents, at most: a bundle has a handful of files."""
 _BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, gzip.BadGzipFile, EOFError, NotImplementedError)
+"""What a damaged archive raises; the last is zipfile's answer to a compression that it doesn't know."""
 
 
 class _Bounded:
