@@ -1,54 +1,24 @@
-"""Interest as a sequence model answers it, and what its head learns.
+"""Interest in a sequence model: what its head learns, and how it is answered.
 
 Legend: B requests, S states, T targets, D width, F what past values say besides, V items.
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from onward.data.batches import Batch
-from onward.data.negatives import NegativeSampler
 from onward.data.sequences import Histories, Ints
-from onward.models.base import Recommender
-from onward.models.features.tower import Tower
 from onward.models.interest_head import InterestHead
-from onward.models.objective import InterestOf, ObjectiveConfig, item_logits
+from onward.models.objective import InterestOf, item_logits
+from onward.models.sequence_states import SequenceStates
 from onward.models.value_process import Told
 
 
-class InterestAnswers(Recommender):
+class SequenceInterest(SequenceStates):
     """The part of a sequence model that is about interest; all of it does nothing without a head."""
-
-    config: ObjectiveConfig
-    interest_head: InterestHead | None
-    output_bias: torch.nn.Parameter
-    sampler: NegativeSampler
-
-    @abstractmethod
-    def _answers(self, histories: Histories, answer: Callable[[Batch, Tensor], Tensor]) -> Tensor: ...
-
-    @abstractmethod
-    def answer_states(self, batch: Batch, places: Tensor) -> Tensor:
-        """(n, D) states to answer from after some steps."""
-
-    @abstractmethod
-    def told_by(self, states: Tensor, histories: Histories) -> Tensor:
-        """(B, D) states with what is known of who asks, and when."""
-
-    @abstractmethod
-    def _outputs(self) -> tuple[Tensor | Tower, Tensor]: ...
-
-    @abstractmethod
-    def _outputs_kept(self) -> tuple[Tensor, Tensor]: ...
-
-    @abstractmethod
-    def _told(self, states_SD: Tensor, batch: Batch) -> Tensor: ...
 
     def start_training(self, training: Histories, seed: int = 0) -> None:
         """Take from the training events what the model needs before the first step: their values, for interest."""
