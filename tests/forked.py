@@ -19,7 +19,7 @@ from typing import BinaryIO
 ONWARD = "from onward.cli.main import main; raise SystemExit(main())"
 LONGEST = 60.0
 """Seconds until a test gives up waiting."""
-IMPORTED = ["torch._dynamo", "scipy.stats", "optuna", "fastapi", "uvicorn", "cyclopts", "rich.console", "structlog"]
+IMPORTED = ["torch", "scipy.stats", "optuna", "fastapi", "uvicorn", "cyclopts", "rich.console", "structlog"]
 """What takes long and starts no thread, which a fork would lack: not Polars, so nothing of onward's own."""
 
 _context = multiprocessing.get_context("forkserver")

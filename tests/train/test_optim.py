@@ -132,7 +132,7 @@ def test_every_parameter_is_updated_by_exactly_one_part(name: str, loss: str, it
     model = _model(loss, name=name)
     optimiser = make_optimiser(model, TrainConfig(item_optimiser=item_optimiser))
     assert sorted(map(id, optimiser.parameters)) == sorted(map(id, model.parameters()))
-    by_rows = [parameter for part in optimiser.parts[1:] for parameter in part.param_groups[0]["params"]]
+    by_rows = [parameter for part in optimiser.parts[1:] for parameter in part.parameters]
     wanted = [] if (loss, item_optimiser) == ("cross_entropy", "auto") else model.item_tables().values()
     assert list(map(id, by_rows)) == list(map(id, wanted))
     _update(model, optimiser)
@@ -163,8 +163,7 @@ def test_a_checkpoint_brings_back_every_bit_of_the_optimiser(
 def test_tables_have_a_step_size_of_their_own_on_the_same_schedule() -> None:
     optimiser = make_optimiser(_model("sampled_softmax"), TrainConfig(learning_rate=0.02, item_learning_rate=0.5))
     optimiser.learning_rate = 0.01  # half way down a schedule
-    rates = [group["lr"] for part in optimiser.parts for group in part.param_groups]
-    assert rates == [0.01, 0.01, 0.25]
+    assert [part.learning_rate for part in optimiser.parts] == [0.01, 0.25]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from onward.config import TrainConfig
 from onward.models.sequence import SequenceModel
 from onward.train.rows import RowAdagrad
+from onward.train.update_rules import Adagrad, AdamW, UpdateRule
 
 PLATEAU_FACTOR = 0.25
 """What `plateau` multiplies the step size by."""
@@ -26,30 +27,29 @@ class Optimiser:
         table_factor: step size of the tables, in those of the layers.
     """
 
-    def __init__(self, layers: torch.optim.Optimizer, tables: RowAdagrad | None, table_factor: float) -> None:
-        self.parts: list[torch.optim.Optimizer] = [layers] if tables is None else [layers, tables]
+    def __init__(self, layers: UpdateRule, tables: RowAdagrad | None, table_factor: float) -> None:
+        self.parts: list[UpdateRule] = [layers] if tables is None else [layers, tables]
         self.factors = (1.0, table_factor)
 
     @property
     def parameters(self) -> list[nn.Parameter]:
         """All that it updates."""
-        return [parameter for part in self.parts for group in part.param_groups for parameter in group["params"]]
+        return [parameter for part in self.parts for parameter in part.parameters]
 
     @property
     def learning_rate(self) -> float:
         """Step size of the layers' next update."""
-        return float(self.parts[0].param_groups[0]["lr"])
+        return self.parts[0].learning_rate
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
         for part, factor in zip(self.parts, self.factors, strict=False):
-            for group in part.param_groups:
-                group["lr"] = value * factor
+            part.learning_rate = value * factor
 
     @property
     def has_sums(self) -> bool:
         """Whether it updates something by Adagrad."""
-        return any(isinstance(part, RowAdagrad | torch.optim.Adagrad) for part in self.parts)
+        return any(isinstance(part, RowAdagrad | Adagrad) for part in self.parts)
 
     def start_from(self, sums: Mapping[str, Tensor], names: Mapping[str, nn.Parameter]) -> None:
         """Let Adagrad go on from its sums of squares of an earlier training, by the parameters' names.
@@ -57,11 +57,11 @@ class Optimiser:
         They are what decides the steps of a row for good. AdamW's moments are not gone on with: a hundred steps
         replace them, which warm-up covers.
         """
-        by_parameter = {id(parameter): sums[name] for name, parameter in names.items() if name in sums}
+        by_parameter = {parameter: sums[name] for name, parameter in names.items() if name in sums}
         for part in self.parts:
-            for parameter in [parameter for group in part.param_groups for parameter in group["params"]]:
-                if id(parameter) in by_parameter:
-                    part.state[parameter]["sum"] = by_parameter[id(parameter)].to(parameter.device).clone()
+            for parameter in part.parameters:
+                if parameter in by_parameter and "sum" in part.state[parameter]:
+                    part.remember(parameter, "sum", by_parameter[parameter].clone())
 
     def sums(self, names: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
         """Name of each parameter that Adagrad updates -> its sum of squares, a number a row for tables of items."""
@@ -81,35 +81,23 @@ class Optimiser:
 
     def state(self) -> dict[str, Tensor]:
         """Its tensors, named by parameter number and part."""
-        tensors: dict[str, Tensor] = {}
-        first = 0
-        for part in self.parts:
-            saved = part.state_dict()
-            for index, state in saved["state"].items():
-                tensors |= {f"{first + index}.{name}": torch.as_tensor(value) for name, value in state.items()}
-            first += sum(len(group["params"]) for group in saved["param_groups"])
-        return tensors
+        states = [part.state[parameter] for part in self.parts for parameter in part.parameters]
+        return {f"{number}.{name}": tensor for number, state in enumerate(states) for name, tensor in state.items()}
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over what `state` gave."""
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in tensors.items():
-            number, _, part_name = name.partition(".")
-            state.setdefault(int(number), {})[part_name] = tensor
-        first = 0
-        for part in self.parts:
-            groups = part.state_dict()["param_groups"]
-            size = sum(len(group["params"]) for group in groups)
-            own = {number - first: values for number, values in state.items() if first <= number < first + size}
-            part.load_state_dict({"state": own, "param_groups": groups})
-            first += size
+        places = [(part, parameter) for part in self.parts for parameter in part.parameters]
+        for key, tensor in tensors.items():
+            number, _, name = key.partition(".")
+            part, parameter = places[int(number)]
+            part.remember(parameter, name, tensor)
 
 
 def make_optimiser(model: SequenceModel, config: TrainConfig) -> Optimiser:
     """The configured optimiser of the layers, and row-wise Adagrad for item tables if asked or sparse.
 
-    AdamW (Loshchilov and Hutter, ICLR 2019): weight decay acts on matrices of layers, never on item vectors, positions,
-    biases or gains. Adagrad (Duchi et al., JMLR 2011) decays nothing.
+    AdamW's weight decay acts on matrices of layers, never on item vectors, positions, biases or gains. Adagrad decays
+    nothing.
     """
     by_rows = model.config.touches_rows or config.item_optimiser == "adagrad"
     tables = model.item_tables() if by_rows else {}
@@ -117,13 +105,11 @@ def make_optimiser(model: SequenceModel, config: TrainConfig) -> Optimiser:
     rate = config.learning_rate
     rows = RowAdagrad(tables.values(), config.item_learning_rate) if tables else None
     if config.optimiser == "adagrad":
-        adagrad = torch.optim.Adagrad([parameter for _, parameter in layers], lr=rate)
+        adagrad = Adagrad((parameter for _, parameter in layers), rate)
         return Optimiser(adagrad, rows, config.item_learning_rate / rate)
     decayed = [parameter for name, parameter in layers if _decays(name, parameter)]
     plain = [parameter for name, parameter in layers if not _decays(name, parameter)]
-    groups = [(decayed, config.weight_decay), (plain, 0.0)]
-    used = [{"params": parameters, "weight_decay": decay} for parameters, decay in groups if parameters]
-    adam = torch.optim.AdamW(used, lr=rate, betas=(0.9, 0.98), fused=True)
+    adam = AdamW([(decayed, config.weight_decay), (plain, 0.0)], rate)
     return Optimiser(adam, rows, config.item_learning_rate / rate)
 
 

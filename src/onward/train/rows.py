@@ -5,15 +5,16 @@ Shapes: V rows of a table, R rows that a step touches, D width. A one-dimensiona
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
+
+from onward.train.update_rules import UpdateRule
 
 EPSILON = 1e-10
 
 
-class RowAdagrad(torch.optim.Optimizer):
+class RowAdagrad(UpdateRule):
     """Adagrad (Duchi et al., JMLR 2011) with one sum of squares a row, the mean over the row's numbers.
 
     Rare rows take longer steps than frequent ones, which suits items: in as many steps it learned far more than AdamW
@@ -24,27 +25,22 @@ class RowAdagrad(torch.optim.Optimizer):
         parameters: their gradients are dense, or sparse and coalesced, when `step` is called.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> None:
-        super().__init__(parameters, {"lr": learning_rate})
+    def start(self, parameter: nn.Parameter) -> dict[str, Tensor]:
+        """(V,) sums of squares."""
+        return {"sum": parameter.new_zeros(len(parameter))}
 
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """One update of the rows that have a gradient."""
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                state = self.state[parameter]
-                if not state:
-                    state["sum"] = parameter.new_zeros(len(parameter))
-                if parameter.grad.is_sparse:
-                    rows, gradient = parameter.grad.indices()[0], parameter.grad.values()
-                    total = state["sum"][rows].add_(_mean_square(gradient))
-                    state["sum"][rows] = total
-                    parameter.index_add_(0, rows, gradient / _beside(total, gradient), alpha=-group["lr"])
-                else:
-                    total = state["sum"].add_(_mean_square(parameter.grad))
-                    parameter.addcdiv_(parameter.grad, _beside(total, parameter.grad), value=-group["lr"])
+    def change(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Update the rows that have a gradient."""
+        for parameter, gradient in zip(parameters, self._gradients(parameters), strict=True):
+            sums = self.state[parameter]["sum"]
+            if gradient.is_sparse:
+                rows, values = gradient.indices()[0], gradient.values()
+                total = sums[rows].add_(_mean_square(values))
+                sums[rows] = total
+                parameter.index_add_(0, rows, values / _beside(total, values), alpha=-self.learning_rate)
+            else:
+                total = sums.add_(_mean_square(gradient))
+                parameter.addcdiv_(gradient, _beside(total, gradient), value=-self.learning_rate)
 
 
 def _mean_square(gradient: Tensor) -> Tensor:
