@@ -21,6 +21,8 @@ from onward.serve.web.trying import Wanted, shown_before
 from onward.serve.web.words import ago, milliseconds, score
 
 PAGES = ("/", "/operations", "/model", "/catalog", "/users")
+HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+"""What a browser says that it takes."""
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +41,12 @@ def browser(server: Server) -> httpx.Client:
 
 def token(page: httpx.Response) -> str:
     return re.findall(r'name="csrf" value="(\w+)"', page.text)[0]
+
+
+def serving(page: httpx.Response) -> str | None:
+    """The model that the header of a page names."""
+    found = re.findall(r'id="serving".*?Serving </span>([^<]+)</a>', page.text)
+    return found[0] if found else None
 
 
 @contextmanager
@@ -233,13 +241,33 @@ def test_a_fresh_server_says_what_to_do(fresh: Server) -> None:
 def test_a_path_that_is_not_there(fresh: Server) -> None:
     """People see a page; programs, and whoever asks the API, get a problem."""
     with fresh.client() as http:
-        shown = http.get("/nowhere", headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+        shown = http.get("/nowhere", headers=HTML)
         assert (shown.status_code, shown.headers["content-type"]) == (404, "text/html; charset=utf-8")
         assert "Nothing here" in shown.text
         assert 'href="/operations"' in shown.text
+        assert serving(shown) == "first"
         for path, accept in (("/nowhere", "*/*"), ("/v1/nowhere", "text/html")):
             answer = http.get(path, headers={"Accept": accept})
             assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+def test_pages_of_errors_say_which_model_serves(keyed: tuple[Server, dict[str, str]]) -> None:
+    """To those who signed in, on a page; a fragment is for a page that says so already."""
+    server, keys = keyed
+    with signed_in(server, keys["read"]) as (http, csrf):
+        found = [
+            http.get("/model?name=nowhere"),
+            http.get("/catalog/item?id=nowhere"),
+            http.get("/nowhere", headers=HTML),
+        ]
+        refused = http.post("/click", data={"csrf": csrf, "item": "3"})
+        assert [answer.status_code for answer in [*found, refused]] == [404, 404, 404, 403]
+        assert {serving(answer) for answer in [*found, refused]} == {"first"}
+        assert serving(http.get("/model?name=nowhere", headers={"HX-Request": "true"})) is None
+    with browser(server) as http:
+        nobody = http.get("/nowhere", headers=HTML)
+        assert nobody.status_code == 404
+        assert "first" not in nobody.text
 
 
 def test_without_the_model_that_serves_it_says_so(models: Path, tmp_path: Path) -> None:

@@ -83,13 +83,13 @@ def _http_error(_: HttpRequest, error: Exception) -> Response:
     return problem_response(ApiError(status, code, detail, allow=headers.get("allow") or headers.get("Allow")))
 
 
-def _missing_page(service: Service, request: HttpRequest, error: Exception) -> Response:
+async def _missing_page(service: Service, request: HttpRequest, error: Exception) -> Response:
     """A page for somebody whose browser asked for a path that isn't there; programs get the problem."""
-    from onward.serve.web.routes import missing_page
+    from onward.serve.web.trouble import missing_page
 
     missing = isinstance(error, HTTPException) and error.status_code == 404
     if missing and not request.url.path.startswith("/v1/") and "text/html" in request.headers.get("accept", ""):
-        return missing_page(service, request)
+        return await missing_page(service, request)
     return _http_error(request, error)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import jinja2
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from onward import __version__
 from onward.serve.web import assets
@@ -74,6 +74,14 @@ def page(
     content = _environment().get_template(f"{template}.html.j2").render(page=frame, **(values or {}))
     response = HTMLResponse(content, status, HEADERS)
     browser.remember(response)
+    return response
+
+
+def redirect(target: str, browser: Browser | None = None) -> Response:
+    """To another page, after a form; the browser's cookies are set where it is told."""
+    response = RedirectResponse(target, 303)
+    if browser is not None:
+        browser.remember(response)
     return response
 
 

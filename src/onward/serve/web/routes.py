@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
 from fastapi import APIRouter
-from fastapi.routing import APIRoute
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from onward.serve.api.problems import ApiError, to_api_error
 from onward.serve.service import Service
 from onward.serve.web import cards, lookup, operating, trying
 from onward.serve.web.assets import by_hashed_name
-from onward.serve.web.pages import Frame, is_fragment, page
+from onward.serve.web.pages import Frame, is_fragment, page, redirect
 from onward.serve.web.recent import Recent
 from onward.serve.web.samples import Samples
-from onward.serve.web.session import Browser, SignInNeeded, Viewer, local_path
+from onward.serve.web.session import Browser, Viewer, local_path
+from onward.serve.web.trouble import guarded
 
 FIELDS = 20
 """Fields of a form, at most."""
@@ -30,7 +30,7 @@ FOREVER = "public, max-age=31536000, immutable"
 def page_router(service: Service) -> APIRouter:
     """Everything from / on that isn't the API."""
     site = _Site(service)
-    router = APIRouter(route_class=_PageRoute, include_in_schema=False, lifespan=site.lifespan)
+    router = APIRouter(include_in_schema=False, lifespan=site.lifespan)
     for path, method, answer in (
         ("/", "GET", site.try_it),
         ("/click", "POST", site.click),
@@ -50,35 +50,8 @@ def page_router(service: Service) -> APIRouter:
         ("/sign-out", "POST", site.sign_out),
         ("/assets/{name}", "GET", site.asset),
     ):
-        router.add_api_route(path, answer, methods=[method], response_class=Response)
+        router.add_api_route(path, guarded(service, answer), methods=[method], response_class=Response)
     return router
-
-
-def missing_page(service: Service, request: Request) -> Response:
-    """What somebody sees whose browser asks for a path that isn't there."""
-    with suppress(SignInNeeded):
-        request.state.viewer = Browser(request).viewer(service.keys)
-    return _trouble(request, ApiError(404, "not_found", "there is nothing at this path"))
-
-
-class _PageRoute(APIRoute):
-    """Errors become pages, or fragments for the alert of the page that asked."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        answer = super().get_route_handler()
-
-        async def guarded(request: Request) -> Response:
-            try:
-                return await answer(request)
-            except SignInNeeded:
-                return _to_sign_in(request)
-            except Exception as error:
-                known = to_api_error(error)
-                if known is None:
-                    raise
-                return _trouble(request, known)
-
-        return guarded
 
 
 class _Site:
@@ -106,14 +79,14 @@ class _Site:
         click = await trying.click(self._service, viewer, form)
         wanted = trying.Wanted.parse(form)
         if not is_fragment(request):
-            return _redirect(f"/?user={quote(wanted.user, safe='')}" if wanted.user else "/")
+            return redirect(f"/?user={quote(wanted.user, safe='')}" if wanted.user else "/")
         view = await trying.build(self._service, self._recent, viewer, wanted, click)
         return page(browser, "try_panels", await self._frame(viewer), {"view": view})
 
     async def new_visitor(self, request: Request) -> Response:
         browser, _, _ = await self._form(request)
         browser.new_visitor()
-        return _redirect("/", browser)
+        return redirect("/", browser)
 
     async def operations(self, request: Request) -> Response:
         browser, viewer = self._who(request)
@@ -174,7 +147,7 @@ class _Site:
 
     async def sign_in_form(self, request: Request) -> Response:
         if not self._service.keys.needed:
-            return _redirect("/")
+            return redirect("/")
         return _sign_in(Browser(request), local_path(request.query_params.get("next", "/")))
 
     async def sign_in(self, request: Request) -> Response:
@@ -184,15 +157,15 @@ class _Site:
         if await asyncio.to_thread(self._service.keys.check, key) is None:
             return _sign_in(browser, after, "This key is unknown, or was revoked.", 403)
         browser.sign_in(key)
-        return _redirect(after, browser)
+        return redirect(after, browser)
 
     async def sign_out(self, request: Request) -> Response:
         browser, _, _ = await self._form(request)
         browser.sign_out()
-        return _redirect("/sign-in" if self._service.keys.needed else "/", browser)
+        return redirect("/sign-in" if self._service.keys.needed else "/", browser)
 
-    async def asset(self, name: str) -> Response:
-        found = by_hashed_name().get(name)
+    async def asset(self, request: Request) -> Response:
+        found = by_hashed_name().get(request.path_params["name"])
         if found is None:
             raise ApiError(404, "not_found", "there is nothing at this path")
         return Response(found.content, media_type=found.media_type, headers={"Cache-Control": FOREVER})
@@ -227,7 +200,7 @@ class _Site:
                 raise
             said = {"failed": "The model was not switched", "failed_detail": known.detail}
         if not is_fragment(request):
-            return _redirect("/operations")
+            return redirect("/operations")
         return await self._models(request, browser, viewer, said)
 
     async def _models(
@@ -254,42 +227,3 @@ async def _fields(request: Request) -> dict[str, str]:
 
 def _sign_in(browser: Browser, after: str, error: str = "", status: int = 200) -> Response:
     return page(browser, "sign_in", Frame("Sign in"), {"csrf": browser.csrf, "next": after, "error": error}, status)
-
-
-def _to_sign_in(request: Request) -> Response:
-    if is_fragment(request):
-        return Response(status_code=401, headers={"HX-Redirect": "/sign-in"})
-    target = f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
-    after = target if request.method == "GET" else "/"
-    return _redirect(f"/sign-in?next={quote(after, safe='')}")
-
-
-def _redirect(target: str, browser: Browser | None = None) -> Response:
-    response = RedirectResponse(target, 303)
-    if browser is not None:
-        browser.remember(response)
-    return response
-
-
-TITLES = {
-    403: "That isn't allowed",
-    404: "Nothing here",
-    409: "Not now",
-    422: "That can't be done",
-    503: "Not ready to answer",
-}
-STORE_AWAY = ("The event store doesn't answer", "Nothing can be read or stored now; the server's log says why.")
-
-
-def _trouble(request: Request, error: ApiError) -> Response:
-    title, detail = TITLES.get(error.status, "That didn't work"), f"{error.detail[:1].upper()}{error.detail[1:]}."
-    if error.code == "store":
-        title, detail = STORE_AWAY
-    waits = error.retry_after is not None and "try again" not in detail
-    problem = {"title": title, "detail": detail, "hint": "Try again in a moment." if waits else ""}
-    template = "trouble" if is_fragment(request) else "error"
-    frame = Frame(problem["title"], viewer=getattr(request.state, "viewer", None))
-    response = page(Browser(request), template, frame, {"problem": problem}, error.status)
-    if error.retry_after is not None:
-        response.headers["Retry-After"] = str(max(1, round(error.retry_after)))
-    return response
