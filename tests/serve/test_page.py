@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -295,3 +296,20 @@ def test_another_site_can_not_post(fresh: Server) -> None:
         too_many = {"csrf": csrf, **{f"field{number}": "x" for number in range(50)}}
         assert http.post("/click", data=too_many).status_code == 422
         assert http.post("/click", content=b"\xff\xfe", headers={"Content-Type": "text/plain"}).status_code == 422
+
+
+def test_a_served_run_shows_what_is_measured_of_it(models: Path, tmp_path: Path) -> None:
+    from onward.evaluate.protocol import evaluate
+
+    run = shutil.copytree(models.parent / "runs" / "first", tmp_path / "shop")
+    with Server(tmp_path, run, page=True) as running, browser(running) as http:
+        before = http.get("/model").text
+        evaluate(run)
+        after = http.get("/model").text
+    assert "Not measured yet" in before
+    assert "Not measured yet" not in after
+    assert "Predicted: each user&#39;s last event" in after
+    peak = re.findall(r"<th scope=.row.>Peak memory</th><td>([^<]+)</td>", after)
+    assert len(peak) == 1
+    assert re.fullmatch(r"[\d.,]+ [MG]iB", peak[0])
+    assert "of 2,400 events" in after

@@ -59,13 +59,20 @@ def card(path: Path) -> Card | None:
 
 def _sources(path: Path) -> list[Path]:
     """The files that a card is made of: the bundle's manifest and, in a run, its evaluations."""
-    return [bundle_folder(path) / "manifest.json", *(path / "evaluation" / part / "metrics.json" for part in PARTS)]
+    run = _run(path)
+    return [bundle_folder(path) / "manifest.json", *(run / "evaluation" / part / "metrics.json" for part in PARTS)]
+
+
+def _run(path: Path) -> Path:
+    """The run whose model a bundle is, where it lies in one: evaluations lie beside it. Else the path itself."""
+    inside = path.name == "model" and (path.parent / "config.toml").is_file()
+    return path.parent if inside else path
 
 
 @lru_cache(maxsize=64)
 def _read(path: Path, _changed: tuple[int, ...]) -> Card:
     folder = bundle_folder(path)
-    manifest = read_manifest(folder).model_copy(update={"metrics": measurements(path)})
+    manifest = read_manifest(folder).model_copy(update={"metrics": measurements(_run(path))})
     measured = next((one for one in _measurements(manifest) if MAIN in one.values), None)
     value = _value(measured.values[MAIN]) if measured else None
     config = RunConfig.parse(read_toml(folder / "config.toml"))
@@ -102,7 +109,7 @@ def _facts(found: Card) -> list[dict[str, str]]:
     facts = [
         ("Model", manifest.model, "what kind it is"),
         ("Items", text.whole(manifest.items), "that it can recommend"),
-        ("Trained on", text.whole(manifest.data.training_events), f"events of {text.whole(manifest.data.users)} users"),
+        ("Trained on", text.whole(manifest.data.training_events), f"of {text.whole(manifest.data.events)} events"),
         ("Training took", text.duration(manifest.training.get("seconds")), ""),
     ]
     if parameters:
@@ -198,10 +205,18 @@ def _data(manifest: BundleManifest) -> list[dict[str, str]]:
 def _training(manifest: BundleManifest) -> list[dict[str, str]]:
     facts = {
         "Tested on": SPLITS[manifest.split.protocol],
-        **{name.replace("_", " ").capitalize(): _plain(value) for name, value in manifest.training.items()},
+        **dict(_cost(name, value) for name, value in manifest.training.items()),
         "Packages": ", ".join(f"{name} {version}" for name, version in manifest.packages.items()),
     }
     return [{"label": label, "value": value} for label, value in facts.items()]
+
+
+def _cost(name: str, value: Any) -> tuple[str, str]:
+    """What one figure of the training is called, and the figure with its unit."""
+    if name == "seconds":
+        return "Time", text.duration(value)
+    said = text.mebibytes(value / 2**20) if name == "peak_memory" else _plain(value)
+    return name.replace("_", " ").capitalize(), said
 
 
 def _plain(value: object) -> str:

@@ -125,7 +125,7 @@ def _workers(states: Sequence[str]) -> str:
 
 def _unattributed(service: Service) -> str:
     number = service.store.click_through(_day_ago()).unattributed
-    return f"Lists and clicks of the last 24 hours; {number:,} clicks belong to no logged list."
+    return f"Lists and clicks of the last 24 hours; {text.counted(number, 'click')} on no logged list."
 
 
 def _day_ago() -> int:
@@ -152,7 +152,9 @@ def _latency(rates: Rates) -> dict[str, Any]:
 
 
 def _of_lists(clicks: int, lists: int) -> str:
-    return f"{clicks:,} clicks on {lists:,} lists, 24\N{NO-BREAK SPACE}h" if lists else "no list in 24 hours"
+    if not lists:
+        return "no list in 24 hours"
+    return f"{text.counted(clicks, 'click')} on {text.counted(lists, 'list')}, 24\N{NO-BREAK SPACE}h"
 
 
 def _lost(lists: int) -> str:
