@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 import pytest
 
 from onward.bundle import load_bundle
 from onward.cli.main import main
 from onward.config import TrainConfig
+from onward.data.dataset import open_dataset
 from onward.data.prepare import prepare
 from onward.data.synthetic import chain_events
+from onward.evaluate.protocol import evaluate
 from onward.train.optim import learning_rate
 from onward.train.run import train
 
@@ -105,6 +109,31 @@ def test_refit_trains_on_validation_too(dataset: Path, tmp_path: Path) -> None:
     ]
     assert manifests[1] - manifests[0] == 80
     assert refit.config.split.refit
+
+
+def test_a_run_trained_again_divides_the_events_as_it_did(dataset: Path, tmp_path: Path) -> None:
+    times = np.sort(open_dataset(dataset).histories.columns["time"])
+    cuts = [int(times[len(times) * share // 10]) for share in (5, 7)]
+    settings = [f"split.valid_from={cuts[0]}", f"split.test_from={cuts[1]}"]
+    run = train(dataset, "popularity", tmp_path / "run", protocol="time", settings=settings, progress=False)
+    evaluate(run.folder)
+    again = train(dataset, "", tmp_path / "refit", like=run.folder, refit=True, progress=False)
+    assert again.config.split == run.config.split.model_copy(update={"refit": True})
+    last = train(dataset, "", tmp_path / "last", like=run.folder, protocol="last", progress=False)
+    assert (last.config.split.protocol, last.config.split.test_from) == ("last", None)
+
+
+def test_the_model_that_ships_learns_the_same_action(tmp_path: Path) -> None:
+    events = chain_events(users=30, items=6, length=10, noise=0.0, seed=0)
+    kinds = pl.int_range(pl.len()).mod(2).replace_strict({0: "view", 1: "purchase"}, return_dtype=pl.String)
+    prepare(events.with_columns(action=kinds), tmp_path / "dataset")
+    settings = ["split.target_action=purchase"]
+    run = train(
+        tmp_path / "dataset", "popularity", tmp_path / "run", protocol="last", settings=settings, progress=False
+    )
+    evaluate(run.folder)
+    final = train(tmp_path / "dataset", "", tmp_path / "final", protocol="all", like=run.folder, progress=False)
+    assert final.config.split.target_action == "purchase"
 
 
 def test_the_model_that_ships_carries_the_evaluated_runs_numbers(dataset: Path, tmp_path: Path, capsys) -> None:

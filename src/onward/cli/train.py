@@ -90,7 +90,10 @@ def train(
     config: Annotated[Path | None, Parameter(help="TOML file of settings.")] = None,
     like: Annotated[
         Path | None,
-        Parameter(help="An evaluated run to train again for its best number of epochs, as a rule with --protocol all."),
+        Parameter(
+            help="An evaluated run to train again for its best number of epochs, as a rule with --protocol all; "
+            "without --protocol its events are divided as they were."
+        ),
     ] = None,
     track: Track = None,
     settings: Annotated[

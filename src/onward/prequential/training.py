@@ -25,8 +25,6 @@ SETTINGS = "settings.toml"
 def write_training_settings(folder: Path, bundle: Bundle) -> Path:
     """The settings of every training of a walk: those of the run, for the number of epochs that validated best."""
     values = settings_again(bundle.path)
-    if bundle.manifest.split.target_action is not None:
-        values["split"]["target_action"] = bundle.manifest.split.target_action
     with atomic_file(folder / SETTINGS, overwrite=True) as new:
         new.write_text(dump_toml(RunConfig.parse(values)), encoding="utf-8")
     return folder / SETTINGS

@@ -15,8 +15,13 @@ from onward.preferences import preferences
 from onward.runs import differences
 
 
-def starting_settings(config: str | Path | None, like: str | Path | None, model: str) -> dict[str, Any]:
-    """Settings of a file, or of a run that was evaluated, with the number of epochs that validated best there."""
+def starting_settings(
+    data: Dataset, config: str | Path | None, like: str | Path | None, model: str, protocol: str | None
+) -> dict[str, Any]:
+    """Settings of a file, or of a run that was evaluated, with the number of epochs that validated best there.
+
+    Where no protocol is asked for, the events are divided as for that run, at the same instants if they are the same.
+    """
     if like is None:
         return read_toml(Path(config)) if config is not None else {}
     if config is not None:
@@ -27,7 +32,11 @@ def starting_settings(config: str | Path | None, like: str | Path | None, model:
         raise ConfigError(f"--like {like} trains its own model, '{manifest.model}', not '{model}'", "leave --model out")
     if not measurements(like):
         raise ConfigError(f"{like} has not been evaluated yet", f"evaluate it first: onward evaluate {like}")
-    return settings_again(folder)
+    values = settings_again(folder)
+    if protocol is None:
+        cuts = set() if manifest.dataset == data.manifest.hash else {"valid_from", "test_from"}
+        values["split"] = manifest.split.model_dump(exclude=cuts, exclude_none=True)
+    return values
 
 
 def settings_again(folder: Path) -> dict[str, Any]:
@@ -38,8 +47,8 @@ def settings_again(folder: Path) -> dict[str, Any]:
         values.get("train", {}).pop(name, None)
     values.pop("fine_tune", None)  # and from nothing
     values.pop("track", None)  # that run was to be tracked, which says nothing of this one
-    # how it was measured is not how this one is split, but a model must go on being told what it was trained with
-    values["split"] = {"request_time": manifest.split.request_time}
+    # how it was measured is not how this one is split, but it learns the same, and is told the same, as it was
+    values["split"] = manifest.split.model_dump(include={"request_time", "target_action"}, exclude_none=True)
     best = manifest.training.get("best_epoch")
     chosen = [] if best is None else [f"train.epochs={max(1, round(best))}"]
     # with nothing left to validate on, what was fitted there is taken over

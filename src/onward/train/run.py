@@ -76,7 +76,8 @@ def train(
         protocol, refit, seed: as in `SplitConfig` and `RunConfig`; None leaves what `config` says.
         config: TOML file of settings; `settings` (`train.epochs=20`) go over it, and the arguments over both.
         like: an evaluated run to train again, as a rule with protocol `all`: its settings, its best number of epochs,
-            and its measurements, which the new bundle carries as that run's where it is of the same dataset.
+            where `protocol` is None its division of the events, and its measurements, which the new bundle carries as
+            that run's where it is of the same dataset.
         resume: go on with the training in `out`, whose own configuration counts; one that is finished stays as it is.
         overwrite: replace a run that is there.
         watch: sees how a training by the loop goes, and may end it.
@@ -93,7 +94,7 @@ def train(
     if not resume:
         check_target(folder, overwrite)
     if given or not resume:
-        values = apply_settings(starting_settings(config, like, model), settings)
+        values = apply_settings(starting_settings(data, config, like, model, protocol), settings)
         resolved = resolve(data, values, model, protocol, refit, seed)
     if resume:
         resolved = resumed(folder, data, resolved if given else None)
