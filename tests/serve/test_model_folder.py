@@ -6,7 +6,6 @@ import gzip
 import io
 import json
 import stat
-import struct
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -188,8 +187,60 @@ def test_a_header_that_claims_to_be_huge_is_refused(shelf: ModelShelf) -> None:
     header.type, header.size = tarfile.XHDTYPE, 3_000_000_000
     with pytest.raises(FormatError, match="oversized header"):
         shelf.receive(io.BytesIO(gzip.compress(header.tobuf(tarfile.USTAR_FORMAT) + bytes(2_000_000))))
-    with pytest.raises(FormatError, match="table of contents"):
-        shelf.receive(io.BytesIO(b"PK\x05\x06" + struct.pack("<4H2LH", 0, 0, 9, 9, 2**31, 0, 0)))
+    contents = zipped({f"{number:0100}": b"" for number in range(10_000)})  # more than a million bytes of names
+    with pytest.raises(FormatError, match="oversized header"):
+        shelf.receive(contents)
+
+
+def headers_within_headers(kind: bytes) -> bytes:
+    """A tar file with so many headers before its first file that a reader which follows them in turn gives up."""
+    one = tarfile.TarInfo("x")
+    one.type, one.size = kind, 13
+    header = one.tobuf(tarfile.USTAR_FORMAT) + b"13 path=abcd\n".ljust(512, b"\0")
+    return header * 3_000 + tarfile.TarInfo("config.toml").tobuf() + bytes(1_024)
+
+
+def odd_records(**records: str) -> bytes:
+    """A tar file whose only file has these extended records."""
+    file = tarfile.TarInfo("config.toml")
+    file.pax_headers = {name.replace("_", "."): value for name, value in records.items()}
+    return file.tobuf(tarfile.PAX_FORMAT) + bytes(1_024)
+
+
+def zip_with(method: int = zipfile.ZIP_DEFLATED, **fields: bytes) -> bytes:
+    """A zip file of one file, with other bytes in its table of contents or, as `content`, in the packed file."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as archive:
+        archive.writestr("config.toml", b"a = 1\n" * 500)
+    made = bytearray(out.getvalue())
+    entry, end = made.index(b"PK\x01\x02"), made.index(b"PK\x05\x06")
+    for name, value in fields.items():
+        place = {"flags": entry + 8, "name": entry + 46, "size_of_contents": end + 12, "content": 45}[name]
+        made[place : place + len(value)] = value
+    return bytes(made)
+
+
+UNREADABLE = {
+    "headers within headers": headers_within_headers(tarfile.XHDTYPE),
+    "long names within long names": headers_within_headers(tarfile.GNUTYPE_LONGNAME),
+    "a sparse file's map": odd_records(GNU_sparse_map="a,b", GNU_sparse_size="5"),
+    "a sparse file's size": odd_records(GNU_sparse_size="x"),
+    "a name that is no UTF-8": zip_with(flags=b"\0\x08", name=b"\xff"),
+    "a table of contents before the start": zip_with(size_of_contents=b"\xff\xff\0\0"),
+    "deflate": zip_with(content=b"\xff" * 15),
+    "bzip2": zip_with(zipfile.ZIP_BZIP2, content=b"\xff" * 15),
+    "LZMA": zip_with(zipfile.ZIP_LZMA, content=b"\xff" * 15),
+}
+
+
+@pytest.mark.parametrize("content", UNREADABLE.values(), ids=UNREADABLE)
+def test_a_damaged_archive_is_refused_as_what_was_sent_wrong(content: bytes, shelf: ModelShelf, tmp_path: Path) -> None:
+    (tmp_path / "sent").write_bytes(content)
+    with (tmp_path / "sent").open("rb") as file:  # a large archive is a file, whose seeks fail otherwise than in memory
+        for archive in (io.BytesIO(content), file):
+            with pytest.raises(FormatError, match="the archive"):
+                shelf.receive(archive)
+    assert everything(shelf.folder) == []
 
 
 @pytest.mark.parametrize("start", [b"", b"PK", b"PK\x03\x04", b"\x1f\x8b", b"\x1f\x8b\x08\0\0\0\0\0", b"hello"])

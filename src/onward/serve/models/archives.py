@@ -1,4 +1,4 @@
-"""Unpacking a bundle that somebody sent: a `.tar`, `.tar.gz` or `.zip` of its files, in one folder or in none.
+"""Unpacking a bundle that somebody sent: a `.tar`, `.tar.gz` or `.zip` (deflate) of its files, in one folder or none.
 
 Whatever is in it, nothing is written but the files that a bundle has, below the folder given and up to the limits:
 other names, links, devices, absolute paths and `..` are refused, sizes are counted while unpacking and not believed.
@@ -21,33 +21,56 @@ from onward.serve.settings import ModelsConfig
 
 NAMES = (*FILES, "manifest.json", *OPTIONAL)
 _CHUNK = 1 << 20
-_ZIP_END, _ZIP_END_SIZE = b"PK\x05\x06", 22
-_ZIP_DIRECTORY = 1 << 16
-"""Bytes of a zip file's table of contents, at most: a bundle has a handful of files."""
-_BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, gzip.BadGzipFile, EOFError, NotImplementedError)
-"""What a damaged archive raises; the last is zipfile's answer to a compression that it doesn't know."""
+_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_BROKEN = (
+    tarfile.TarError, zipfile.BadZipFile, zlib.error, gzip.BadGzipFile, EOFError,
+    ArithmeticError, LookupError, ValueError, RuntimeError,
+)  # fmt: skip
+"""What a damaged archive raises. Python's readers don't check all numbers and names, nor how deep headers lie within
+headers, and stumble over them: the second line."""
 
 
-class _Bounded:
-    """A stream that ends in an error where it was to be larger, or read at once in a larger piece, than it should."""
+class _Pieces:
+    """A stream that is read in pieces. One that is to be larger than it should be, as a header or a table of contents
+    that claims to be huge, is an error, and so is a place before the start."""
 
-    def __init__(self, stream: IO[bytes], limit: int) -> None:
-        self._stream, self._limit = stream, limit
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
 
     def read(self, size: int = -1) -> bytes:
-        if size < 0 or size > _CHUNK:  # a header of a tar file that claims to be huge
+        piece = self._stream.read(_CHUNK + 1 if size < 0 else min(size, _CHUNK + 1))
+        if len(piece) > _CHUNK:
             raise FormatError("the archive has an oversized header")
-        if self._stream.tell() > self._limit:
-            raise _too_large(self._limit)
-        return self._stream.read(size)
+        return piece
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        if offset > self._limit:
-            raise _too_large(self._limit)
+        if whence == 0 and offset < 0:  # a file would call it an error of writing
+            raise FormatError("the archive points to a place before its start")
         return self._stream.seek(offset, whence)
 
     def tell(self) -> int:
         return self._stream.tell()
+
+    def seekable(self) -> bool:
+        return True
+
+
+class _Bounded(_Pieces):
+    """One that ends in an error where it was to be larger than it should."""
+
+    def __init__(self, stream: IO[bytes], limit: int) -> None:
+        super().__init__(stream)
+        self._limit = limit
+
+    def read(self, size: int = -1) -> bytes:
+        if self._stream.tell() > self._limit:
+            raise _too_large(self._limit)
+        return super().read(size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        if offset > self._limit:
+            raise _too_large(self._limit)
+        return super().seek(offset, whence)
 
 
 def unpack(archive: IO[bytes], folder: Path, limits: ModelsConfig) -> None:
@@ -64,7 +87,7 @@ def unpack(archive: IO[bytes], folder: Path, limits: ModelsConfig) -> None:
         raise FormatError(f"the archive has {size:,} bytes, more than {limits.archive_bytes:,}", "see [models]")
     start = archive.read(4)
     archive.seek(0)
-    opened = _zip_members(archive, size) if start[:2] == b"PK" else _tar_members(archive, start, limits)
+    opened = _zip_members(archive) if start[:2] == b"PK" else _tar_members(archive, start, limits)
     left, seen = limits.unpacked_bytes, set[str]()
     try:
         for path, content in opened:
@@ -117,19 +140,16 @@ def _tar_members(archive: IO[bytes], start: bytes, limits: ModelsConfig) -> Iter
             yield member.name, content
 
 
-def _zip_members(archive: IO[bytes], size: int) -> Iterator[tuple[str, IO[bytes]]]:
-    archive.seek(max(0, size - _ZIP_END_SIZE - 0xFFFF))
-    end = archive.read()
-    at = end.rfind(_ZIP_END)
-    if at < 0 or int.from_bytes(end[at + 12 : at + 16], "little") > _ZIP_DIRECTORY:
-        raise FormatError("the archive has no table of contents, or an oversized one")
-    with zipfile.ZipFile(archive) as opened:
+def _zip_members(archive: IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:
+    with zipfile.ZipFile(_Pieces(archive)) as opened:  # type: ignore[call-overload]
         for member in opened.infolist():
-            mode = member.external_attr >> 16
+            mode, name = member.external_attr >> 16, member.filename[:100]
             if member.is_dir():
                 continue
             if (mode and not stat.S_ISREG(mode) and stat.S_IFMT(mode)) or member.flag_bits & 1:
-                raise FormatError(f"the archive holds {member.filename[:100]!r}, which is no plain file")
+                raise FormatError(f"the archive holds {name!r}, which is no plain file")
+            if member.compress_type not in _PACKED:
+                raise FormatError(f"the archive holds {name!r}, packed by another method than deflate", "pack it again")
             yield member.filename, opened.open(member)
 
 
