@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -73,6 +74,20 @@ def test_an_id_with_another_body_is_a_conflict_of_that_event_alone(store: EventS
     assert items(store, "ann") == ["tea", "tea"]
 
 
+def test_every_part_of_an_event_is_of_its_body(store: EventStore) -> None:
+    whole = event(1, action="buy", value=2.5, request_id="r1", group="b1", features={"device": "tv"})
+    others: list[dict[str, object]] = [
+        {"user": "bob"}, {"item": "milk"}, {"time": 1_001}, {"time": None}, {"action": "view"}, {"action": None},
+        {"value": 2.0}, {"value": None}, {"request_id": "r2"}, {"request_id": None}, {"group": "b2"}, {"group": None},
+        {"features": {"device": "pc"}}, {"features": {}},
+    ]  # fmt: skip
+    assert statuses(store.append([whole, whole])) == ["stored", "duplicate"]
+    for other in others:
+        assert statuses(store.append([replace(whole, **other)])) == ["conflict"], other  # type: ignore[arg-type]
+    assert {name for other in others for name in other} == {field.name for field in fields(Event)} - {"id"}
+    assert statuses(store.append([whole])) == ["duplicate"]
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
@@ -97,6 +112,7 @@ def test_an_event_that_cannot_be_stored_is_rejected_alone(
 
 
 def test_a_time_more_than_five_minutes_ahead_is_rejected(store: EventStore) -> None:
+    assert FUTURE_LIMIT == 5 * HOUR // 60
     ahead = [event(1, at=now() + FUTURE_LIMIT - HOUR // 60), event(2, at=now() + FUTURE_LIMIT + HOUR // 60)]
     outcomes = store.append(ahead)
     assert statuses(outcomes) == ["stored", "rejected"]

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import hmac
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from server_helpers import Server, make_key, run, until
 
 from onward.cli.main import main
+from onward.serve.api import keys as key_module
+from onward.serve.api import limits
 from onward.serve.api.keys import Keys, create_key
+from onward.serve.api.problems import ApiError
 from onward.serve.store.protocol import open_store
 
-SETTINGS = "[limits]\nrate = 40\n"
+RATE = 8
+SETTINGS = f"[limits]\nrate = {RATE}\n"
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +55,25 @@ def test_what_is_no_key_is_refused(tmp_path: Path) -> None:
     assert keys.check(key) is not None
     for wrong in ("", "onward", key[:-1], key + "a", key.upper(), key[:-1] + "é", key.replace(record.id, "0" * 8)):
         assert keys.check(wrong) is None
+    store.close()
+
+
+def test_secrets_are_compared_in_constant_time_whether_or_not_there_is_such_a_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[tuple[int, int]] = []
+
+    def compare(one: bytes, other: bytes, real: Callable[[bytes, bytes], bool] = hmac.compare_digest) -> bool:
+        compared.append((len(one), len(other)))
+        return real(one, other)
+
+    monkeypatch.setattr(key_module.hmac, "compare_digest", compare)
+    store = open_store(tmp_path / "events.db")
+    record, key = create_key(store, "x", "read")
+    keys = Keys(store)
+    for presented in (key, key[:-2] + "aa", key.replace(record.id, "0" * 8), "nonsense"):
+        keys.check(presented)
+    assert compared == [(32, 32)] * 4
     store.close()
 
 
@@ -105,12 +130,40 @@ def test_a_key_has_its_rate(keyed: tuple[Server, dict[str, str]]) -> None:
     server, _ = keyed
     with server.client(make_key(server.store, "read")) as http:
         until(lambda: http.get("/v1/models").status_code == 200)
-        answers = [http.get("/v1/models") for _ in range(200)]
-    refused = [answer for answer in answers if answer.status_code == 429]
-    assert len(answers) - len(refused) >= 30
-    assert refused
-    assert refused[0].json()["code"] == "rate"
-    assert int(refused[0].headers["retry-after"]) >= 1
+        served = 1
+        while (refused := http.get("/v1/models")).status_code == 200 and served < 1_000:
+            served += 1
+    assert served >= RATE
+    assert (refused.status_code, refused.json()["code"]) == (429, "rate")
+    assert int(refused.headers["retry-after"]) >= 1
+
+
+def test_a_key_may_ask_for_a_seconds_worth_at_once_and_its_rate_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over all workers: each of two gives half of it."""
+    clock = [100.0]
+    monkeypatch.setattr(limits.time, "monotonic", lambda: clock[0])
+
+    def taken(limit: limits.RateLimit, tries: int, key: str = "a") -> int:
+        before = []
+        for _ in range(tries):
+            with suppress(ApiError):
+                limit.take(key)
+                before.append(1)
+        return len(before)
+
+    alone, half = limits.RateLimit(10, 1), limits.RateLimit(10, 2)
+    assert (taken(alone, 50), taken(half, 50)) == (10, 5)
+    clock[0] += 0.4
+    assert (taken(alone, 50), taken(half, 50)) == (4, 2)
+    clock[0] += 60
+    assert (taken(alone, 50), taken(half, 50)) == (10, 5), "what wasn't used is not saved up"
+    assert taken(alone, 50, "b") == 10
+    with pytest.raises(ApiError) as refused:
+        alone.take("a")
+    assert (refused.value.status, refused.value.code) == (429, "rate")
+    assert refused.value.retry_after == pytest.approx(0.1)
+    assert (b"retry-after", b"1") in refused.value.headers()
+    assert taken(limits.RateLimit(0, 1), 1_000) == 1_000
 
 
 def test_revoking_counts_for_a_running_server_and_never_opens_it(keyed: tuple[Server, dict[str, str]]) -> None:
