@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+from pydantic import JsonValue
 from store_helpers import HOUR, Open, now
 
 from onward.errors import ConflictError, DataError
@@ -34,9 +35,10 @@ def test_items_at_run_time(store: EventStore, reopen: Open) -> None:
     assert reader.items_changed(reader.items_version()) == ([], reader.items_version())
 
 
-def test_features_that_are_no_json_change_nothing(store: EventStore) -> None:
-    with pytest.raises(DataError, match="features"):
-        store.put_items([ItemRecord("a", {"price": float("nan")})])
+@pytest.mark.parametrize("value", [float("nan"), "\ud800", ["\udfff"], {"\ud800": 1}])
+def test_features_that_are_no_json_change_nothing(store: EventStore, value: JsonValue) -> None:
+    with pytest.raises(DataError, match="the features of item 'b' can't be stored"):
+        store.put_items([ItemRecord("a"), ItemRecord("b", {"price": value})])
     assert store.items_version() == 0
 
 

@@ -17,19 +17,23 @@ ON CONFLICT (id) DO UPDATE SET """
 
 
 def put_items(transaction: Transaction, records: Sequence[ItemRecord]) -> int:
-    """Add or replace items; returns the new version. Raises DataError for features that are no JSON."""
+    """Add or replace items; returns the new version. Raises DataError for features that are no JSON, or no Unicode."""
     latest = {record.id: record for record in records}
-    try:
-        rows = [
-            (one.id, json.dumps(one.features, ensure_ascii=False, allow_nan=False), int(one.deleted))
-            for one in latest.values()
-        ]
-    except (TypeError, ValueError) as error:
-        raise DataError(f"the features of an item can't be stored: {error}") from None
+    rows = [(one.id, _packed(one), int(one.deleted)) for one in latest.values()]
     version = advance(transaction, "catalog")
     changes = "features = excluded.features, deleted = excluded.deleted, version = excluded.version"
     transaction.run(_UPSERT + changes, (version, pack(rows)))
     return version
+
+
+def _packed(record: ItemRecord) -> str:
+    """Features as the store keeps them."""
+    try:
+        text = json.dumps(record.features, ensure_ascii=False, allow_nan=False)
+        text.encode()  # a lone surrogate is a str, and nothing that a database takes
+    except (TypeError, ValueError, RecursionError) as error:
+        raise DataError(f"the features of item {record.id!r} can't be stored: {error}") from None
+    return text
 
 
 def delete_items(transaction: Transaction, ids: Sequence[str]) -> int:
