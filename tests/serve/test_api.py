@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,29 @@ def test_health_and_metrics(http: httpx.Client) -> None:
     assert float(count.split()[-1]) >= 1
 
 
+def test_metrics_count_what_operators_look_at(http: httpx.Client) -> None:
+    def told() -> dict[str, float]:
+        lines = [line for line in http.get("/metrics").text.splitlines() if not line.startswith("#")]
+        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+
+    before = told()
+    list_for(http, user="nobody-yet")
+    send(http, {"user": "met", "item": "3", "time": time.time_ns() // 1_000 - 3_000_000_000})
+    list_for(http, user="met")
+    after = told()
+    changed = {name: value - before.get(name, 0.0) for name, value in after.items() if value != before.get(name, 0.0)}
+    for stage in ("queue", "history", "model", "rank"):
+        assert changed[f'onward_recommendation_seconds_count{{stage="{stage}"}}'] == 2
+    assert changed['onward_events_total{outcome="stored"}'] == changed["onward_event_commit_seconds_count"] == 1
+    assert changed["onward_event_lag_seconds_sum"] == pytest.approx(3_000, abs=100)
+    lists = {name: value for name, value in after.items() if name.startswith("onward_lists_total")}
+    assert changed['onward_lists_total{fallback="none"}'] == 1
+    share = 1 - lists['onward_lists_total{fallback="none"}'] / sum(lists.values())
+    assert after["onward_fallback_share"] == pytest.approx(share)
+    assert (after['onward_model{model="first"}'], after["onward_store_up"]) == (1.0, 1.0)
+    assert {"onward_queue", "onward_connections", "onward_clicks_unattributed"} <= after.keys()
+
+
 JSON = {"content-type": "application/json"}
 
 
@@ -178,6 +202,7 @@ JSON = {"content-type": "application/json"}
         ("POST", "/v1/items", b"[" * 100_000, JSON, 400, "bad_request"),
         ("POST", "/v1/events", b"[" * 100_000, JSON, 422, "invalid"),
         ("POST", "/v1/events", b'{"user": "a", "item": "\\ud800"}', JSON, 422, "invalid"),
+        ("POST", "/v1/items", b'{"id": "x", "features": {"a": ["\\ud800"]}}', JSON, 422, "data"),
         ("POST", "/v1/events", b'{"user": "a", "item": "a\\u0000b"}', JSON, 422, "invalid"),
         ("POST", "/v1/events", b'{"user": "a", "item": "b", "value": NaN}', JSON, 422, "invalid"),
         ("POST", "/v1/events", b'{"user": "a", "item": "b", "time": 1.5}', JSON, 422, "invalid"),
@@ -195,6 +220,8 @@ JSON = {"content-type": "application/json"}
         ("GET", "/v1/items/%00", b"", {}, 422, "invalid"),
         ("GET", "/healthz", b"", {"host": "evil.example"}, 400, "host"),
         ("GET", "/healthz", b"", {"host": "127.0.0.1.evil.example"}, 400, "host"),
+        ("GET", "/healthz", b"", {"host": "evil.example:80@127.0.0.1"}, 400, "host"),
+        ("GET", "/healthz", b"", {"host": "127.0.0.1#evil.example"}, 400, "host"),
         ("POST", "/v1/events", b"{}", {**JSON, "origin": "https://evil.example"}, 403, "origin"),
         ("POST", "/v1/events", b"{}", {**JSON, "sec-fetch-site": "cross-site"}, 403, "origin"),
         ("POST", "/", b"", {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}, 403, "origin"),

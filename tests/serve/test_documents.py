@@ -36,6 +36,13 @@ def test_every_setting_is_documented(section: str) -> None:
     assert not missing, f"docs/serving.md says nothing of [{section}] {', '.join(missing)}"
 
 
+def test_what_is_promised_without_settings_is_the_default() -> None:
+    config = ServeConfig()
+    assert config.connections.request_seconds == 10
+    assert config.impressions.click_hours == 24
+    assert (config.impressions.sample, config.limits.events) == (1, 1_000)
+
+
 def test_the_rules_that_are_shown_are_rules() -> None:
     shown = tomllib.loads(TEXT.partition("```toml\n")[2].partition("```")[0])
     assert set(Rules.parse(shown["rules"]).model_fields_set) == set(Rules.model_fields) - {"allow"}

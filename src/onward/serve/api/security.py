@@ -7,14 +7,15 @@ can't send across sites without asking first, which is never granted.
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+import re
 
 from onward.serve.api.keys import Key, Keys
 from onward.serve.api.limits import RateLimit
 from onward.serve.api.problems import ApiError
 from onward.serve.store.protocol import Role
 
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
+LOOPBACK = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?", re.ASCII | re.IGNORECASE)
+"""Host headers of this machine."""
 OPEN = ("/healthz", "/readyz", "/openapi.json")
 """Paths that need no key."""
 UPLOAD = "/v1/models"
@@ -87,7 +88,7 @@ def role_of(method: str, path: str) -> Role:
 def check_loopback(method: str, headers: Headers) -> None:
     """Without keys: the Host is this machine, and a page that asks is the server's own. Raises ApiError."""
     host = headers.get(b"host", b"").decode("latin-1")
-    if _name(f"http://{host}") not in LOOPBACK:
+    if LOOPBACK.fullmatch(host) is None:
         raise ApiError(400, "host", "without keys this server answers only to localhost; make one: onward keys create")
     origin = headers.get(b"origin")
     own = origin is None or origin.decode("latin-1") == f"http://{host}"
@@ -104,10 +105,3 @@ def check_media_type(path: str, content_type: bytes) -> None:
             raise ApiError(415, "media_type", "a model is sent as application/x-tar, gzip or zip")
     elif kind != b"application/json":
         raise ApiError(415, "media_type", "a body is sent with Content-Type: application/json")
-
-
-def _name(url: str) -> str | None:
-    try:
-        return urlsplit(url).hostname
-    except ValueError:
-        return None

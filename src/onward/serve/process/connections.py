@@ -22,7 +22,8 @@ from onward.serve.process.express import Express
 from onward.serve.settings import ConnectionsConfig
 
 HEAD_BYTES = 65_536
-"""Of a request's line and headers that are still incomplete, at most."""
+"""Of a request's line and headers that are still incomplete, at most, and of what stands between or behind pieces of a
+body: extensions and trailers."""
 AT_ONCE = 50
 """Connections that are looked at before requests have their turn."""
 SPARE_DESCRIPTORS = 256
@@ -96,7 +97,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._address = ""
         self._began: float | None = None  # when the request that isn't complete began
         self._stuck: float | None = None  # since when the peer doesn't read, or a closed connection doesn't end
-        self._head = 0  # bytes of a head that isn't complete; -1 in the body
+        self._bare = 0  # bytes of a head that isn't complete, or since the last piece of the body
+        self._in_body = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Count it in, or end it."""
@@ -117,22 +119,26 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         if self._began is None:
             self._began = self.loop.time()
-        if self._head >= 0:
-            self._head += len(data)
+        self._bare += len(data)
         super().data_received(data)
-        if self._head > HEAD_BYTES:
+        if self._bare > HEAD_BYTES:
             self._refuse(ApiError(431, "head", f"a request's line and headers have at most {HEAD_BYTES:,} bytes"))
 
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
-        self._head = 0
+        self._bare, self._in_body = 0, False
         if self._began is None:  # it follows another in the same piece of data
             self._began = self.loop.time()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header; what comes after the body, a trailer, is none, and changes nothing of what was said before."""
+        if not self._in_body:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """The body follows; a request that may takes its lane."""
-        self._head = -1
+        self._bare, self._in_body = 0, True
         lane = self.guard.lanes.get(self.url)
         if lane is None or not self._is_plain(lane.body_bytes):
             super().on_headers_complete()
@@ -152,6 +158,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
+        self._bare = 0
         super().on_body(body)
         if isinstance(self.cycle, Express):
             self.flow.resume_reading()  # it is read whole, and never asks for more
@@ -160,7 +167,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """The request is complete; the clock stops."""
         super().on_message_complete()
         self._began = None
-        self._head = 0
+        self._bare = 0
         if isinstance(self.cycle, Express):
             self.cycle.answer()
 
