@@ -127,14 +127,15 @@ def test_pointing_at_a_model_says_what_it_costs(open_page, report):
         }""",
         label.strip(),
     )
-    page.evaluate("at => window.scrollTo(0, at.y - 300)", shown)
+    # at once: the page scrolls smoothly, and where the point is on the screen is asked for next
+    page.evaluate("at => window.scrollTo({ top: at.y - 300, behavior: 'instant' })", shown)
     page.mouse.move(shown["x"], shown["y"] - page.evaluate("window.scrollY"))
-    said = page.evaluate(
+    said = page.wait_for_function(
         """() => {
           const { tooltip } = Chart.getChart(document.querySelector("#c1 [data-chart='pareto'] canvas"));
-          return [...tooltip.title, ...tooltip.body.flatMap((part) => part.lines)];
+          return tooltip.title?.length && [...tooltip.title, ...tooltip.body.flatMap((part) => part.lines)];
         }"""
-    )
+    ).json_value()
     assert said[0] == label.strip()
     assert said[1].startswith(cost)
     assert said[2].startswith("Training time, seconds: ")
@@ -227,6 +228,7 @@ def test_dark_charts_use_dark_colours_also_when_the_theme_changes(open_page, rep
     light = set(watched.page.evaluate(SERIES))
     watched.page.emulate_media(color_scheme="dark")
     watched.page.wait_for_function("getComputedStyle(document.body).backgroundColor === 'rgb(18, 20, 22)'")
+    watched.page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")  # scripts
     dark = set(watched.page.evaluate(SERIES))
     assert not light & dark
     for colours in watched.painted('[data-chart="bars"]'):

@@ -19,6 +19,7 @@ from server_helpers import Server, until
 from test_store_kills import kill_postgres
 
 from onward.client import Client, ClientError
+from onward.serve.process.plan import GIVE_UP
 
 KILLS = [pytest.param(2, id="2"), pytest.param(20, id="20", marks=pytest.mark.full)]
 ROUNDS = [pytest.param(100, id="100"), pytest.param(10_000, id="10000", marks=pytest.mark.full)]
@@ -90,9 +91,8 @@ def test_a_stop_finishes_what_is_under_way(models: Path, tmp_path: Path) -> None
     server = Server(tmp_path, models / "first")
     with Writers(server.url, 0, clients=8) as writers:
         until(lambda: len(writers.acknowledged) > 50)
-        started = time.monotonic()
-        assert server.stop() == 0
-        assert time.monotonic() - started < 10
+        assert server.stop() == 0  # it is 1 where that takes longer than GIVE_UP
+    assert GIVE_UP < 10
     assert set(writers.acknowledged) <= stored(server.store)
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{server.url}/healthz")
