@@ -31,6 +31,13 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     assert not modules & HEAVY
 
 
+def test_the_client_loads_httpx_and_errors_alone() -> None:
+    modules = loaded_after("import onward\nassert onward.Client.__name__ == 'Client'")
+    assert {name for name in modules if name.startswith("onward.")} == {"onward.client", "onward.errors"}
+    assert "httpx" in modules
+    assert not modules & {*HEAVY - {"rich.progress"}, "pydantic"}  # httpx has a command line of its own
+
+
 def test_heavy_modules_are_noticed() -> None:
     assert "numpy" in loaded_after("import onward\nonward.open_dataset")
 
