@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -140,6 +141,24 @@ def test_a_forgotten_user_is_gone_and_older_events_are_refused(store: EventStore
     assert store.stats().forgotten == 1
     store.close()  # what was buffered before must not come back
     assert reopen().click_through(0).models[0].lists == 1
+
+
+def test_who_a_tombstone_stands_for_is_told_by_the_stores_own_secret_alone(
+    store: EventStore, url: str, tmp_path: Path
+) -> None:
+    store.append([event(1)])
+    store.forget("ann")
+    open_store(tmp_path / "other.db").close()
+    secrets = []
+    for place in (url, str(tmp_path / "other.db")):
+        database = open_database(place, False)
+        secrets += [bytes.fromhex(value) for (value,) in database.read("SELECT value FROM meta WHERE name = 'secret'")]
+        left = database.read("SELECT hash FROM tombstones UNION SELECT hash FROM used_ids")
+        database.close()
+        named = {hashlib.blake2b(name, key=secrets[0], digest_size=16).hexdigest() for name in (b"ann", b"event-1")}
+        assert {digest for (digest,) in left} == (named if place == url else set())
+    assert secrets[0] != secrets[1]
+    assert len(secrets[0]) >= 16
 
 
 def test_forgetting_somebody_unknown_still_refuses_what_is_on_its_way(store: EventStore) -> None:

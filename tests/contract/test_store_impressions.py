@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from store_helpers import DAY, Open, event, impression, now, statuses, wait_for
+from store_helpers import DAY, HOUR, Open, event, impression, now, statuses, wait_for
 
 from onward.errors import StoreError
 from onward.serve.settings import ImpressionsConfig
@@ -11,6 +11,7 @@ from onward.serve.store.protocol import (
     ClickThrough,
     EventStore,
 )
+from onward.serve.store.sql import open_database
 
 
 def test_a_click_counts_once_within_a_day_for_its_own_user(store: EventStore) -> None:
@@ -40,6 +41,15 @@ def test_a_click_counts_once_within_a_day_for_its_own_user(store: EventStore) ->
     assert store.stats().attributed == 3
     assert store.stats().unattributed == 7
     assert store.click_through(now() - DAY).models == (ClickThrough("m1", 1, 0, 0), ClickThrough("m2", 1, 0, 1))
+
+
+def test_the_time_in_which_a_click_counts_is_a_setting(reopen: Open) -> None:
+    store, at = reopen(ImpressionsConfig(click_hours=1)), now() - DAY
+    store.log_impressions([impression("r1", at=at)], durable=True)
+    store.append([event(1, at=at + HOUR + 1, request_id="r1")])
+    assert store.click_through(0).models == (ClickThrough("m1", 1, 0, 0),)
+    store.append([event(2, at=at + HOUR, request_id="r1")])
+    assert store.click_through(0).models == (ClickThrough("m1", 1, 0, 1),)
 
 
 def test_a_click_may_come_before_its_list_is_written(store: EventStore, reopen: Open) -> None:
@@ -75,18 +85,22 @@ def test_a_list_that_cannot_be_stored_is_lost_and_holds_up_nothing(store: EventS
     assert store.stats().impressions_lost == 3
 
 
-def test_lists_are_sampled_by_their_request(reopen: Open) -> None:
+def test_lists_are_sampled_by_their_request(reopen: Open, url: str) -> None:
     lists = [impression(f"request-{number}") for number in range(1_000)]
     first, second = (reopen(ImpressionsConfig(sample=0.2)) for _ in range(2))
     first.log_impressions(lists, durable=False)
     second.log_impressions(lists, durable=False)
     first.close()
     second.close()
-    store = reopen()
+    store = reopen(ImpressionsConfig(sample=0.2))  # what must be kept is kept whatever the rate
     kept = store.stats().impressions
     assert 150 < kept < 250, "both workers chose the same lists"
     store.log_impressions(lists, durable=True)
     assert store.stats().impressions == 1_000
+    database = open_database(url, False)
+    rates = database.read("SELECT sample, count(*) FROM impressions GROUP BY sample ORDER BY sample")
+    database.close()
+    assert rates == [(0.2, kept), (1.0, 1_000 - kept)], "the rate at which each was logged"
 
 
 def test_closing_writes_what_is_buffered(store: EventStore, reopen: Open) -> None:
