@@ -141,7 +141,7 @@ def _tar_members(archive: IO[bytes], start: bytes, limits: ModelsConfig) -> Iter
 
 
 def _zip_members(archive: IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:
-    with zipfile.ZipFile(_Pieces(archive)) as opened:  # type: ignore[call-overload]
+    with zipfile.ZipFile(_Pieces(archive)) as opened:
         for member in opened.infolist():
             mode, name = member.external_attr >> 16, member.filename[:100]
             if member.is_dir():
