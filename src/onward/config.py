@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -41,11 +42,27 @@ def _explain(error: ValidationError, cls: type[BaseModel], where: str) -> str:
         path = [str(part) for part in problem["loc"]]
         key = ".".join(([where] if where else []) + path)
         if problem["type"] == "extra_forbidden":
-            owner = _owner(cls, path[:-1])
-            lines.append(f"{unknown('setting', path[-1], owner.model_fields)} (at {key})")
+            lines.append(f"{_unknown(path[-1], _owner(cls, path[:-1]))} (at {key})")
+        elif problem["type"] == "tuple_type":
+            lines.append(f"{key} = {problem['input']!r}: input should be a list: {key}={_as_list(problem['input'])}")
         else:
             lines.append(f"{key} = {problem['input']!r}: {problem['msg'].lower()}")
     return "; ".join(lines)
+
+
+def _unknown(name: str, owner: type[BaseModel]) -> str:
+    """That there is no such setting; where it is one of a group inside, that it is written with the group."""
+    groups = [group for group in owner.model_fields if group != "model" and name in _owner(owner, [group]).model_fields]
+    if groups:
+        return f"unknown setting '{name}'; did you mean '{groups[0]}.{name}'?"
+    said = unknown("setting", name, owner.model_fields)
+    return f"{said}; those of a model are written model.NAME" if "model" in owner.model_fields else said
+
+
+def _as_list(given: object) -> str:
+    """What was given for a list, as one: `crop,mask` becomes `["crop", "mask"]`."""
+    parts = given.strip("[] ").split(",") if isinstance(given, str) else [given]
+    return json.dumps([part.strip(" \"'") if isinstance(part, str) else part for part in parts])
 
 
 def _owner(cls: type[BaseModel], path: list[str]) -> type[BaseModel]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated
 
 import pytest
@@ -67,10 +68,39 @@ def test_the_table_shows_costs(capsys: pytest.CaptureFixture[str]) -> None:
     }
     assert "63,360" in rows["sasrec"]
     assert "0.15 + 1.28" in rows["sasrec"]
-    assert "+" not in rows["popularity"]
+    assert re.search(r"\d\.\d\d \+ \d", rows["popularity"]) is None
     assert main(["models", "sasrec"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "cost: 63,360 parameters, and 650,065 for 10,000 items; 0.15 + 1.28 million floating-point" in said
+
+
+@pytest.mark.parametrize("name", ["esasrec", "popularity"])
+def test_names_are_whole_in_eighty_columns(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["models"]) == 0
+    listed = capsys.readouterr().out
+    assert all(f"  {model} " in listed for model in MODELS)
+    assert main(["models", name]) == 0
+    said = capsys.readouterr().out
+    assert all(f"model.{setting.name} = " in said for setting in describe_model(name).settings)
+    assert "…" not in listed + said
+
+
+def test_settings_that_all_models_share(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "gru", "--json"]) == 0
+    run = {one["name"]: one for one in json.loads(capsys.readouterr().out)["run"]}
+    assert run["train.epochs"]["default"] == 30
+    assert run["train.augment"]["values"] == "list of crop | mask | reorder | drop | insert | substitute"
+    assert "split.last_share" in run
+    assert all(one["about"] for one in run.values())
+    assert main(["models", "gru"]) == 0
+    assert "  train.augment = []" in capsys.readouterr().out
+    assert main(["models", "popularity"]) == 0, "no loop trains it"
+    said = capsys.readouterr().out
+    assert "split.protocol = time" in said
+    assert "train." not in said
 
 
 def test_one_model(capsys: pytest.CaptureFixture[str]) -> None:

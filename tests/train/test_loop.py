@@ -191,6 +191,10 @@ def test_the_model_that_leads_the_table_is_trained_where_none_is_named(dataset: 
     [
         (["-m", "sasrce"], "did you mean 'sasrec'?"),
         (["-m", "sasrec", "--set", "train.epoch=3"], "unknown setting 'epoch'; did you mean 'epochs'?"),
+        (["-m", "sasrec", "--set", "epochs=3"], "unknown setting 'epochs'; did you mean 'train.epochs'?"),
+        (["-m", "sasrec", "--set", "width=3"], "those of a model are written model.NAME"),
+        (["-m", "sasrec", "--set", "train.augment=crop, mask"], 'a list: train.augment=["crop", "mask"]'),
+        (["-m", "sasrec", "--set", "train.augment=[crop]"], 'a list: train.augment=["crop"]'),
         (["-m", "sasrec", "--set", "train.learning_rate=-1"], "train.learning_rate = -1"),
         (["-m", "sasrec", "--set", "model.witdh=3"], "did you mean 'width'?"),
         (["-m", "sasrec", "--set", "model.width=many"], "model.width = 'many'"),

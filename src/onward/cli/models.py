@@ -9,8 +9,10 @@ from cyclopts import Parameter
 from onward.cli.common import Json, emit
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from onward.models.cost import Cost
-    from onward.models.describe import ModelEntry
+    from onward.models.describe import ModelEntry, Setting
 
 
 def models(
@@ -23,11 +25,10 @@ def models(
 
     Example: onward models sasrec
     """
-    from onward.models.describe import ModelList, describe_model, describe_models
+    from onward.models.describe import ModelList, describe_model, describe_models, describe_run
 
-    entries = describe_models() if name is None else [describe_model(name)]
-    render = _print_all if name is None else _print_one
-    emit(ModelList(models=entries), as_json, lambda: render(entries))
+    found = ModelList(models=describe_models() if name is None else [describe_model(name)], run=describe_run())
+    emit(found, as_json, lambda: _print_all(found.models) if name is None else _print_one(found.models[0], found.run))
 
 
 def _print_all(entries: list[ModelEntry]) -> None:
@@ -36,17 +37,19 @@ def _print_all(entries: list[ModelEntry]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("model", "what it is", box=SIMPLE_HEAD)
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column("model", no_wrap=True)
+    table.add_column("what it is")
     for heading in ("parameters", "MFLOP/event"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("notes")
     for entry in entries:
         notes = ["order matters"] if entry.ordered else []
         notes += ["times matter"] if entry.timed else []
         notes += ["trains on prefixes, a row for every event"] if entry.windows == ["prefix"] else []
         notes += ["holds rows of users"] if entry.holds_user_rows else []
         notes += [f"at most {entry.max_items:,} items"] if entry.max_items else []
-        table.add_row(f"[bold]{entry.name}[/bold]", escape(entry.about), *_cost(entry.cost), "; ".join(notes))
+        about = escape(entry.about) + (f" [dim]{'; '.join(notes).capitalize()}.[/dim]" if notes else "")
+        table.add_row(f"[bold]{entry.name}[/bold]", about, *_cost(entry.cost))
     console = Console(highlight=False)
     console.print(table)
     for cost in [entry.cost for entry in entries if entry.cost is not None][:1]:
@@ -63,13 +66,10 @@ def _cost(cost: Cost | None) -> tuple[str, str]:
     return f"{cost.encoder_parameters:,}", f"{cost.encoder_flops / 1e6:.2f} + {cost.loss_flops / 1e6:.2f}"
 
 
-def _print_one(entries: list[ModelEntry]) -> None:
-    from rich.box import SIMPLE_HEAD
+def _print_one(entry: ModelEntry, run: list[Setting]) -> None:
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
-    (entry,) = entries
     console = Console(highlight=False)
     console.print(f"[bold]{entry.name}[/bold], {entry.kind}: {escape(entry.about)}")
     if entry.paper:
@@ -80,13 +80,25 @@ def _print_one(entries: list[ModelEntry]) -> None:
             f"cost: {parameters} parameters, and {cost.item_parameters:,} for {cost.items:,} items; "
             f"{operations} million floating-point operations an event (encoder + loss, forward, {cost.length} steps)"
         )
-    if not entry.settings:
-        console.print("It has no settings.")
-        return
-    table = Table("setting", "default", "values", "what it does", "searched", box=SIMPLE_HEAD)
+    console.print("\n[bold]Its own settings[/bold]" if entry.settings else "\nIt has no settings of its own.")
     for setting in entry.settings:
-        default = "absent" if setting.default is None else str(setting.default)
-        table.add_row(setting.name, default, setting.values or setting.type, escape(setting.about), setting.searched)
-    console.print(table)
-    console.print(f"To change one: onward train DATASET --model {entry.name} --set model.NAME=VALUE")
-    console.print(f"To search for the best: onward tune DATASET --model {entry.name}")
+        _print_setting(console, f"model.{setting.name}", setting)
+    console.print("\n[bold]Settings of every training[/bold]")
+    for setting in run:
+        if entry.trainable or setting.name.startswith("split."):
+            _print_setting(console, setting.name, setting)
+    console.print(f"\nTo change one: onward train DATASET --model {entry.name} --set NAME=VALUE")
+    if entry.settings:
+        console.print(f"To search for the best: onward tune DATASET --model {entry.name}")
+
+
+def _print_setting(console: Console, name: str, setting: Setting) -> None:
+    """Name, default and values in one line, what it does below: as legible in 80 columns as in 200."""
+    from rich.markup import escape
+    from rich.padding import Padding
+
+    default = "absent" if setting.default is None else str(setting.default)
+    values = setting.values or setting.type
+    console.print(Padding(f"[bold]{name}[/bold] = {escape(default)}  [dim]({escape(values)})[/dim]", (0, 0, 0, 2)))
+    searched = f" Searched: {escape(setting.searched)}." if setting.searched else ""
+    console.print(Padding(escape(setting.about) + searched, (0, 0, 0, 6)))

@@ -7,6 +7,7 @@ import re
 import sys
 from typing import Any, Literal
 
+from onward.config import SplitConfig, TrainConfig
 from onward.models.cost import Cost, default_cost
 from onward.models.registry import MODELS, model_class
 from onward.models.sequence import SequenceModel
@@ -17,10 +18,10 @@ _BOUNDS = {"minimum": "≥ {}", "exclusiveMinimum": "> {}", "maximum": "≤ {}",
 
 
 class Setting(Payload):
-    """One setting of a model."""
+    """One setting."""
 
     name: str
-    """Its name, after `model.`."""
+    """Its name: of a model's own after `model.`, of the others in full."""
     type: str
     """integer, number, boolean, string, choice...; `or absent` where it may be left out."""
     default: Any
@@ -71,6 +72,8 @@ class ModelList(Payload):
     """Format and version."""
     models: list[ModelEntry]
     """The models."""
+    run: list[Setting]
+    """What else `--set` takes, for every model alike: how events are divided and how the loop trains."""
 
 
 def describe_models() -> list[ModelEntry]:
@@ -99,6 +102,16 @@ def describe_model(name: str) -> ModelEntry:
         windows=list(traits.windows) if traits.trainable else [],
         settings=describe_settings(cls.Config),
     )
+
+
+def describe_run() -> list[Setting]:
+    """Settings of the split and of the training loop, under the names that `--set` takes."""
+    groups = {"split": SplitConfig, "train": TrainConfig}
+    return [
+        one.model_copy(update={"name": f"{group}.{one.name}"})
+        for group, config in groups.items()
+        for one in describe_settings(config)
+    ]
 
 
 def _paper(text: str) -> str | None:
@@ -135,6 +148,8 @@ def _type(schema: dict[str, Any]) -> str:
 def _values(schema: dict[str, Any]) -> str:
     if "anyOf" in schema:
         return " or ".join(text for one in schema["anyOf"] if (text := _values(one)))
+    if "items" in schema and (inner := _values(schema["items"])):
+        return f"list of {inner}"
     if "enum" in schema:
         return " | ".join(str(value) for value in schema["enum"])
     if "const" in schema:
