@@ -16,8 +16,8 @@ from onward.data.dataset import Dataset, open_dataset
 from onward.data.sequences import Histories, Ints
 from onward.errors import DataError
 from onward.evaluate.external import align, known_only
-from onward.models.base import chunks
 from onward.models.features.attach import histories_for
+from onward.models.top_k import chunks
 
 NEEDED = ("user", "item")
 

@@ -80,7 +80,7 @@ def test_ranks_are_as_counted_by_hand(data: Histories, protocol: str, seen: str,
     chunk = draw.draw(st.sampled_from([1, 3 * (V + 1), 16_000_000]))
     with pytest.MonkeyPatch.context() as patch:
         # small chunks must not change anything
-        patch.setattr(importlib.import_module("onward.models.base"), "CHUNK_SCORES", chunk)
+        patch.setattr(importlib.import_module("onward.models.top_k"), "CHUNK_SCORES", chunk)
         patch.setattr(importlib.import_module("onward.evaluate.ranking"), "_BLOCK", chunk // 2)
         ranks = rank_targets(model, data, divided.test, seen)
     assert as_rows(ranks) == slow_ranks(model, data, divided.test, seen)

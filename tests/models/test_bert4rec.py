@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from onward.data.batches import Batch, Steps
+from onward.data.batch import Batch
+from onward.data.batches import Steps
 from onward.data.epochs import TrainingBatches
 from onward.data.sequences import Histories
 from onward.models.base import Items, build

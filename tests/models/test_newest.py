@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from onward.data.batches import Batch, Steps
+from onward.data.batch import Batch
+from onward.data.batches import Steps
 from onward.data.sequences import Histories
 from onward.models import hstu
 from onward.models.base import Items, build

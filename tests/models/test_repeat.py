@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn.functional import gelu
 
 from onward.config import TrainConfig
-from onward.data.batches import Batch, Steps
+from onward.data.batch import Batch
+from onward.data.batches import Steps
 from onward.data.sequences import Histories
 from onward.errors import ConfigError
 from onward.models.base import build, make_items

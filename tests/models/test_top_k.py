@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onward.models.base import top_k
+from onward.models.top_k import top_k
 
 
 @given(st.integers(0, 10**6), st.integers(1, 12), st.integers(1, 9), st.integers(1, 5))

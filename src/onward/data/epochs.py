@@ -9,7 +9,8 @@ import numpy as np
 
 from onward.config import RequestTime, Windows
 from onward.data.augment import Augmentation
-from onward.data.batches import Batch, Steps
+from onward.data.batch import Batch
+from onward.data.batches import Steps
 from onward.data.sequences import Histories, Ints
 from onward.data.windows import cut_windows
 

@@ -24,7 +24,8 @@ from onward.evaluate.results import Evaluation, write_evaluation
 from onward.evaluate.setting import Setting, of_external, of_trained
 from onward.evaluate.tracked import track_evaluation
 from onward.evaluate.validate import target_interests, validation_metrics
-from onward.models.base import Recommender, top_k
+from onward.models.base import Recommender
+from onward.models.top_k import top_k
 
 __all__ = ["evaluate", "validation_metrics"]
 

@@ -15,7 +15,8 @@ from torch import Tensor
 from onward.data.sequences import Histories, Ints
 from onward.data.split import Part
 from onward.evaluate.external import known_only
-from onward.models.base import Bools, Recommender, chunks, mask_scores
+from onward.models.base import Bools, Recommender
+from onward.models.top_k import chunks, mask_scores
 from onward.threads import team
 
 Progress = Callable[[int, int], None]

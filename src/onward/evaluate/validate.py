@@ -14,7 +14,8 @@ from onward.evaluate.external import known_only
 from onward.evaluate.interest import DEFAULT_THRESHOLD, best_decision, interest_metrics, scale_values
 from onward.evaluate.metrics import request_metrics
 from onward.evaluate.ranking import rank_targets
-from onward.models.base import Bools, Recommender, chunks
+from onward.models.base import Bools, Recommender
+from onward.models.top_k import chunks
 
 MOST_SCORES, FEWEST_REQUESTS = 20_000_000_000, 1000
 """Scores that a validation computes at most, so that on a million items it doesn't take longer than the training; and

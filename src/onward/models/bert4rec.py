@@ -21,7 +21,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from onward.data.batches import Batch
+from onward.data.batch import Batch
 from onward.errors import ConfigError
 from onward.models.base import Traits
 from onward.models.features.layer import times_before

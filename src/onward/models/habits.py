@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from onward.data.batches import Batch
+from onward.data.batch import Batch
 
 HALF_LIVES_STEPS = (2.0, 8.0, 32.0)
 HALF_LIVES_DAYS = (7.0, 28.0, 112.0)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from onward.data.batches import Batch
+from onward.data.batch import Batch
 from onward.data.negatives import NegativeSampler
 from onward.data.sequences import Histories
 from onward.models import losses, sampled_losses

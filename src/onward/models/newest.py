@@ -10,7 +10,7 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
-from onward.data.batches import Batch
+from onward.data.batch import Batch
 from onward.models.rows import Rows
 from onward.models.sequence import SequenceModel
 

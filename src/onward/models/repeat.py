@@ -31,7 +31,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from onward.data.batches import Batch, Steps
+from onward.data.batch import Batch
+from onward.data.batches import Steps
 from onward.data.sequences import Histories
 from onward.errors import ConfigError
 from onward.models.base import Traits

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from onward.data.batches import Batch
+from onward.data.batch import Batch
 
 
 class Rows:

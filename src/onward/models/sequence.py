@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from onward.data.batches import Batch
+from onward.data.batch import Batch
 from onward.data.sequences import Histories
 from onward.models.base import SMALL_SCORES, Bools, Lists
 from onward.models.sequence_layers import SequenceConfig as SequenceConfig

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from onward.data.batches import Batch
+from onward.data.batch import Batch
 from onward.data.sequences import Histories, Ints
 from onward.models.interest_head import InterestHead
 from onward.models.objective import InterestOf, item_logits

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from onward.data.batches import Batch
+from onward.data.batch import Batch
 from onward.models import losses
 from onward.models.objective import ranking_loss
 from onward.models.sequence_interest import SequenceInterest

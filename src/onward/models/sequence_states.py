@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from onward.data.batches import Batch
+from onward.data.batch import Batch
 from onward.data.sequences import Histories
 from onward.models.rows import Rows
 from onward.models.sequence_layers import SequenceLayers

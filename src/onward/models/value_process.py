@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from onward.data.batches import Batch
+from onward.data.batch import Batch
 from onward.data.sequences import Histories
 from onward.errors import ConfigError, unknown
 from onward.models.base import Items

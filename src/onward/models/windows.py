@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from onward.data.batches import Batch, Steps
+from onward.data.batch import Batch
+from onward.data.batches import Steps
 from onward.data.sequences import Histories, Ints
 from onward.models.base import Traits
 

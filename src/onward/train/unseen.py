@@ -26,10 +26,10 @@ from onward.config import TrainConfig
 from onward.data.dataset import Dataset
 from onward.data.sequences import Histories, Ints
 from onward.data.split import Part, Split
-from onward.models.base import chunks, mask_scores
 from onward.models.features.likeness import Likeness
 from onward.models.features.residuals import Residuals
 from onward.models.sequence import SequenceModel
+from onward.models.top_k import chunks, mask_scores
 from onward.progress import OnStep, shown_progress, silent
 
 K = 10

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from onward.data.batches import Batch
+from onward.data.batch import Batch
 from onward.data.dataset import MISSING_TIME
 from onward.data.friends import FriendEvents
 from onward.data.sequences import Histories

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from onward.data.batches import Batch
+from onward.data.batch import Batch
 from onward.data.dataset import MISSING_TIME
 from onward.models.features.column import Expanded
 from onward.models.features.columns import Column, LinksColumn

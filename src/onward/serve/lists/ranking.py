@@ -16,7 +16,7 @@ from torch import Tensor
 
 from onward.data.sequences import Ints
 from onward.errors import TrainingError
-from onward.models.base import top_k
+from onward.models.top_k import top_k
 from onward.serve.lists.fallback import Popular
 from onward.serve.lists.requests import FallbackKind
 from onward.serve.lists.rules import Cap, Plan

@@ -7,7 +7,8 @@ import torch
 from numpy.typing import NDArray
 
 from onward.data.sequences import Histories
-from onward.models.base import Bools, top_k
+from onward.models.base import Bools
+from onward.models.top_k import top_k
 from onward.serve.lists.scoring import Scorer
 
 

@@ -26,8 +26,9 @@ from onward.evaluate.metrics import request_metrics
 from onward.evaluate.options import KS
 from onward.evaluate.ranking import Ranks, rank_targets
 from onward.evaluate.setting import open_trained_dataset
-from onward.models.base import Bools, top_k
+from onward.models.base import Bools
 from onward.models.features.attach import histories_for
+from onward.models.top_k import top_k
 from onward.payload import Payload
 from onward.serve.replay.sameness import Sameness, compare_lists
 from onward.serve.replay.talk import Conversation, Plan, Progress, Timeline, converse, make_plan
