@@ -124,39 +124,23 @@ def train(
 
     if resume and seeds is None and not (out / "config.toml").is_file():
         console(error=True).print(f"note: {out} holds no run to resume, so the training starts from the beginning")
-    chosen = [*_features(features, without), *tracking(track), *(settings or ())]
+    asked: dict[str, Any] = {
+        "protocol": protocol,
+        "refit": refit,
+        "seed": seed,
+        "config": config,
+        "like": like,
+        "settings": [*_features(features, without), *tracking(track), *(settings or ())],
+        "resume": resume,
+        "overwrite": overwrite,
+    }
     try:
         if seeds is not None:
-            several = train_seeds(
-                dataset,
-                model,
-                out,
-                seeds=seeds,
-                protocol=protocol,
-                refit=refit,
-                seed=seed,
-                config=config,
-                like=like,
-                settings=chosen,
-                resume=resume,
-                overwrite=overwrite,
-            )
+            several = train_seeds(dataset, model, out, seeds=seeds, **asked)
             found = _seeds(out, several)
             emit(found, as_json, lambda: _print_seeds(found, several))
             return
-        done = run_training(
-            dataset,
-            model,
-            out,
-            protocol=protocol,
-            refit=refit,
-            seed=seed,
-            config=config,
-            like=like,
-            settings=chosen,
-            resume=resume,
-            overwrite=overwrite,
-        )
+        done = run_training(dataset, model, out, **asked)
     except Stopped:
         again = "" if seeds is None else f" --seeds {seeds}"
         raise KeyboardInterrupt(
