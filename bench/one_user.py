@@ -29,7 +29,7 @@ from onward.config import RunConfig
 from onward.data.prepare import prepare
 from onward.data.sequences import Histories
 from onward.models.base import build, make_items
-from onward.models.onnx import export_encoder
+from onward.models.onnx_export import export_encoder
 from onward.models.registry import model_class
 from onward.models.sequence import SequenceModel
 from onward.models.windows import newest_window
@@ -54,6 +54,10 @@ def make_bundle(folder: Path) -> Path:
     torch.manual_seed(0)
     items = make_items(data.histories, data.catalog.tie_rank)
     model = build(model_class("sasrec"), {"width": WIDTH, "max_length": LENGTH}, items)
+    assert isinstance(model, SequenceModel)
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):  # zeros would be left out of the graph
+            torch.nn.init.normal_(parameter, std=0.02)
     config = RunConfig(dataset=data.manifest.hash, model={"name": "sasrec", **model.config.model_dump()})
     plain = write_bundle(folder / "plain", model, data.catalog, config, data.manifest, {"seconds": 0.0})
     return onward.export(plain, folder / "model", encoder=export_encoder(model, grouped=False))

@@ -240,7 +240,7 @@ def export(
 
     Args:
         lineage: where it comes from; without one, what the run's model says itself.
-        encoder: the graph of `encoder.onnx`, made by `onward.models.onnx`; without one, the run's own,
+        encoder: the graph of `encoder.onnx`, made by `onward.models.onnx_export`; without one, the run's own,
             if it has one.
 
     Raises:

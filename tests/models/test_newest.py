@@ -13,7 +13,6 @@ from onward.models import hstu
 from onward.models.base import Items, build
 from onward.models.newest import NewestAlone
 from onward.models.registry import model_class
-from onward.models.sasrec import attention
 
 NAMES = ["sasrec", "esasrec", "bsarec", "hstu", "lrurec"]
 HOUR = 3_600_000_000
@@ -68,16 +67,3 @@ def test_earlier_steps_of_a_row_are_answered_too(name: str) -> None:
     model, batch = _model(name), _batch([9, 3])
     places = torch.tensor([2, 5, 8, 11])
     torch.testing.assert_close(model.answer_states(batch, places), model.states(batch)[places])
-
-
-@pytest.mark.parametrize("heads", [1, 2])
-def test_attention_mixes_values_by_head(heads: int) -> None:
-    generator = torch.Generator().manual_seed(0)
-    query, key, value = (torch.randn(2, 5, 4, generator=generator) for _ in range(3))
-    wanted = torch.zeros(2, 5, 4)
-    for row in range(2):
-        for head in torch.arange(4).chunk(heads):
-            for step in range(5):
-                scores = key[row, : step + 1][:, head] @ query[row, step, head] / len(head) ** 0.5
-                wanted[row, step, head] = scores.softmax(0) @ value[row, : step + 1][:, head]
-    torch.testing.assert_close(attention(query, key, value, heads, None, causal=True), wanted)

@@ -235,7 +235,7 @@ def test_a_server_scores_it_as_evaluation_does(tmp_path: Path) -> None:
     from onward.bundle import load_bundle, write_bundle
     from onward.config import RunConfig
     from onward.data.catalog import Catalog
-    from onward.models.onnx import why_not
+    from onward.models.onnx_export import why_not
     from onward.serve.lists.scoring import Scorer
 
     model = _model().float()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from engine_helpers import make_bundle, shop
 from numpy.typing import NDArray
 
@@ -20,7 +21,8 @@ from onward.data.sequences import Histories
 from onward.errors import ConfigError, FormatError, MissingExtraError
 from onward.manifest import Measurement
 from onward.models.base import Bools, Lists
-from onward.models.onnx import TOLERANCE, OnnxEncoder, answer_by_graph, export_encoder, why_not
+from onward.models.onnx import TOLERANCE, OnnxEncoder, answer_by_graph
+from onward.models.onnx_export import export_encoder, why_not
 from onward.models.quick import Quick
 from onward.models.sequence import SequenceModel
 from onward.recommend import Seen
@@ -60,10 +62,24 @@ def assert_equal(bundle: Bundle, encoder: OnnxEncoder) -> None:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("name", ["gru", "lstm", "esasrec", "nextitnet", "bsarec"])
-def test_states_are_those_of_the_weights(name: str, data: Dataset, tmp_path: Path) -> None:
-    bundle = make_bundle(tmp_path / "model", data, name, width=8, max_length=10)
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("gru", {}),
+        ("lstm", {}),
+        ("sasrec", {"blocks": 3}),
+        ("esasrec", {"heads": 2}),
+        ("nextitnet", {}),
+        ("bsarec", {}),
+    ],
+)
+def test_states_are_those_of_the_weights(name: str, settings: dict[str, object], data: Dataset, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "model", data, name, width=8, max_length=10, **settings)
     assert isinstance(bundle.model, SequenceModel)
+    state = bundle.model.state()
+    torch.manual_seed(0)
+    biases = {name: torch.randn_like(values) for name, values in state.items() if name.endswith("bias")}
+    bundle.model.load_state(state | biases)
     assert_equal(bundle, OnnxEncoder(export_encoder(bundle.model, False), bundle.model, threads=1))
     assert logging.getLogger("torch").isEnabledFor(logging.ERROR)
     assert logging.root.manager.disable == logging.NOTSET

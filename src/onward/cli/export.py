@@ -50,7 +50,7 @@ def export(
     if onnx:
         import torch
 
-        from onward.models.onnx import export_encoder
+        from onward.models.onnx_export import export_encoder
 
         check_target(out, overwrite)
         bundle = load_bundle(run, torch.device("cpu"))

@@ -271,11 +271,11 @@ class Recommender(ABC):
         if self.scores_unseen:
             return histories.lengths > 0
         if len(histories) == 1:  # the request of a live service, which feels every array that is made
-            items = histories.item[histories.start[0] : histories.end[0]]
-            return np.array([self.items.candidates[items].any()])
+            items, seen = histories.item[histories.start[0] : histories.end[0]], self.items.candidates
+            return np.array([len(items) > 0 and bool(seen[items[-1]] or seen[items].any())])
         rows, positions = histories.positions()
-        seen = self.items.train_counts[histories.item[positions]] > 0
-        return np.bincount(rows[seen], minlength=len(histories)) > 0
+        known = self.items.train_counts[histories.item[positions]] > 0
+        return np.bincount(rows[known], minlength=len(histories)) > 0
 
 
 def make_items(

@@ -10,7 +10,7 @@ What differs from the paper, and why: the whole-catalog cross-entropy by default
 thousand items; the paper's sampled softmax is `model.loss=sampled_softmax`, and right for larger catalogs. Final norm,
 positions and dropout are those of `sasrec`, so that the two differ in their blocks alone.
 
-Legend: B rows, L steps, D width, F width of the feed-forward layer.
+Legend: D width, F width of the feed-forward layer.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from onward.models.newest import Asked, at_steps
 from onward.models.sasrec import Block, SASRec, SASRecConfig
 from onward.space import Choice
 
@@ -43,15 +42,13 @@ class LiGRBlock(Block):
         self.widen = nn.Linear(width, 2 * inner, bias=False)
         self.narrow = nn.Linear(inner, width, bias=False)
 
-    def forward(self, x_BLD: Tensor, seen: Tensor | None = None, asked: Asked | None = None) -> Tensor:
-        """As `Block.forward`."""
-        mixed_BLD = self._attend(self.attention_norm(x_BLD), seen, asked)
-        x_BLD = at_steps(x_BLD, asked)
-        x_BLD = x_BLD + self.attention_gate(x_BLD).sigmoid() * self._drop(mixed_BLD)
-        gate_BLF, value_BLF = self.widen(self.forward_norm(x_BLD)).chunk(2, dim=2)
-        inner_BLF = self._drop(F.silu(gate_BLF) * value_BLF)
-        added_BLD: Tensor = self.forward_gate(x_BLD).sigmoid() * self._drop(self.narrow(inner_BLF))
-        return x_BLD + added_BLD
+    def add(self, x: Tensor, mixed: Tensor) -> Tensor:
+        """As `Block.add`, each part weighed by a gate that looks at what came in."""
+        x = x + self.attention_gate(x).sigmoid() * self._drop(mixed)
+        gate, value = self.widen(self.forward_norm(x)).chunk(2, dim=-1)
+        inner = self._drop(F.silu(gate) * value)
+        added: Tensor = self.forward_gate(x).sigmoid() * self._drop(self.narrow(inner))
+        return x + added
 
 
 class ESASRec(SASRec):

@@ -1,180 +1,53 @@
-"""A sequence model as an ONNX graph, and ONNX Runtime in its place: half the time of one request, or less.
+"""ONNX Runtime in place of a sequence model's layers: half the time of one request, or less.
 
-The graph holds the layers alone; item vectors stay in the weights and are handed to it. It reads
+A graph holds the layers alone; item vectors stay in the weights and are handed to it. It reads
 
     items     (B, L) int64, the newest steps of each history, padded on the right
     real      (B, L) bool, false on padding
     newest    (B,) int64, places of the newest steps among the B x L
     vectors   (V + 1, D) float32, by which items are read
     outputs   (V + 1, D) float32 and
-    biases    (V + 1,) float32, by which they are scored; -inf for what nobody is to be recommended
-    unwanted  (B, N) int64, items to leave out of each list, some more than once
+    biases    (V + 1,) float32, by which they are scored; -inf for what is not to be recommended
     places    (K,) bool, whatever they say: a graph knows by a length alone how many items are wanted
 
 and gives the states after the newest steps, (B, D) float32, and the K best items of each, (B, K) int64, with their
-scores, (B, K) float32. What is scored may be fewer items than what is read.
+scores, (B, K) float32. What is scored may be fewer items than what is read. `onnx_export` makes such graphs.
 
-Legend: B rows, L steps of the longest, D width, V items, N unwanted, K wanted.
+Legend: B rows, L steps of the longest, D width, V items, K wanted.
 """
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from operator import lt
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from onward.data.sequences import Histories, Ints
-from onward.errors import ConfigError, FormatError, MissingExtraError
+from onward.errors import FormatError, MissingExtraError
 from onward.models.base import Bools, Lists, Recommender
-from onward.models.lru import LRURec
-from onward.models.newest import NewestAlone
-from onward.models.recurrent import RNN
-from onward.models.rows import Rows
-from onward.models.sequence import ItemVectors, SequenceModel
+from onward.models.sequence import SequenceModel
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 Floats = NDArray[np.float32]
+Scored = tuple[Floats, Floats]
+"""Vectors and biases that items are scored by."""
 TOLERANCE = 1e-5
 """Largest difference of a state from torch's, relative to the largest number in the states."""
 WASTED_STEPS = 64
 """Padding that costs as much as one more call."""
-OPSET = 23
-"""The first in which attention is one node; before, it is masks and products, an eighth of the time of a state."""
 PROBES = ((1, 1), (1, 2), (3, 7), (2, 50))
 """(rows, steps) that a graph is compared on with torch."""
-INPUTS = ("items", "real", "newest", "vectors", "outputs", "biases", "unwanted", "places")
+INPUTS = ("items", "real", "newest", "vectors", "outputs", "biases", "places")
 OUTPUTS = ("states", "scores", "best")
 
 
-def why_not(model: Recommender, grouped: bool) -> str | None:
-    """Why a model's encoder can't become a graph; None where it can. `grouped`: whether its data has groups."""
-    name = model.name
-    if not isinstance(model, SequenceModel):
-        return f"'{name}' has no encoder: only sequence models have one"
-    if isinstance(model, LRURec):
-        return f"'{name}' computes with complex numbers, which ONNX doesn't have"
-    if isinstance(model, RNN):
-        return f"torch's exporter writes '{name}' out for histories of one length"
-    if model.traits.timed:
-        return f"'{name}' reads the times of events beside the items"
-    if model.repeat is not None:
-        return f"this '{name}' repeats items of the history, which a graph would know by their state alone"
-    if model.traits.cloze:
-        return f"'{name}' answers at a mask that it puts after the history"
-    if not isinstance(model.input, ItemVectors):
-        return f"this '{name}' reads items one-hot"
-    if model.features is not None and model.features.events is not None:
-        return f"this '{name}' reads features of events beside the items"
-    if model.value_range is not None:
-        return f"this '{name}' reads the values of events beside the items"
-    if grouped:
-        return f"this '{name}' reads groups of events, and a graph would read one event a step"
-    return None
-
-
-class _Padded(Rows):
-    """Rows of a graph: nothing of them is known beforehand."""
-
-    def __init__(self, real: Tensor) -> None:
-        self.real, self.lengths, self.longest, self.full = real, real.sum(1), real.shape[1], False
-
-
-class _Graph(nn.Module):
-    """What the graph computes."""
-
-    def __init__(self, model: SequenceModel) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(
-        self,
-        items_BL: Tensor,
-        real_BL: Tensor,
-        newest_B: Tensor,
-        vectors_VD: Tensor,
-        outputs_VD: Tensor,
-        biases_V: Tensor,
-        unwanted_BN: Tensor,
-        places_K: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        states_BD = self._states(F.embedding(items_BL, vectors_VD), _Padded(real_BL), newest_B)
-        scores_BV = F.linear(states_BD, outputs_VD, biases_V).scatter(1, unwanted_BN, -torch.inf)
-        return states_BD, *scores_BV.topk(places_K.shape[0])
-
-    def _states(self, vectors_BLD: Tensor, rows: Rows, newest_B: Tensor) -> Tensor:
-        if isinstance(self.model, NewestAlone):  # its last block works for the newest step alone
-            return self.model.newest_states(vectors_BLD, rows, newest_B).squeeze(1)
-        return self.model.encode(vectors_BLD, rows).flatten(0, 1).index_select(0, newest_B)
-
-
-def export_encoder(model: Recommender, grouped: bool) -> bytes:
-    """The graph of a model's encoder, compared with torch on random histories. `grouped`: as in `why_not`.
-
-    Raises:
-        ConfigError: this model's encoder can't become a graph; says why.
-        MissingExtraError: the extra `onnx` isn't installed.
-    """
-    reason = why_not(model, grouped)
-    if reason is not None:
-        raise ConfigError(f"no ONNX graph: {reason}", "export without --onnx; the server then computes with torch")
-    assert isinstance(model, SequenceModel)
-    for package in ("onnx", "onnxscript", "onnxruntime"):
-        _need(package)
-    config, dim, length = model.config, torch.export.Dim, min(7, model.config.max_length)
-    sample = (
-        torch.ones(2, length, dtype=torch.int64),
-        torch.ones(2, length, dtype=torch.bool),
-        torch.tensor([0, length]),
-        torch.randn(9, config.width),
-        torch.randn(8, config.width),
-        torch.randn(8),
-        torch.zeros(2, 3, dtype=torch.int64),
-        torch.zeros(5, dtype=torch.bool),
-    )
-    rows, steps, scored = dim("rows"), dim("steps", max=config.max_length), dim("scored")
-    unwanted = rows, dim("unwanted")
-    sizes = (rows, steps), (rows, steps), (rows,), (dim("read"),), (scored,), (scored,), unwanted, (dim("k"),)
-    with _quiet():
-        program = torch.onnx.export(
-            _Graph(model).eval(),
-            sample,
-            dynamo=True,
-            opset_version=OPSET,
-            verbose=False,
-            input_names=INPUTS,
-            output_names=OUTPUTS,
-            dynamic_shapes=[dict(enumerate(one)) for one in sizes],
-        )
-    assert program is not None
-    graph: bytes = program.model_proto.SerializeToString()
-    OnnxEncoder(graph, model, threads=1).check()
-    return graph
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the exporter's remarks about itself."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)
-
-
-def _need(package: str) -> None:
+def need(package: str) -> None:
+    """Raises MissingExtraError where a package of the extra `onnx` isn't installed."""
     try:
         __import__(package)
     except ImportError:
@@ -185,7 +58,7 @@ class OnnxEncoder:
     """ONNX Runtime in place of a model's layers.
 
     Args:
-        graph: what `export_encoder` made.
+        graph: what `onnx_export.export_encoder` made.
         threads: that one call may use.
 
     Raises:
@@ -194,7 +67,7 @@ class OnnxEncoder:
     """
 
     def __init__(self, graph: bytes, model: SequenceModel, threads: int) -> None:
-        _need("onnxruntime")
+        need("onnxruntime")
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -215,7 +88,15 @@ class OnnxEncoder:
         self._vectors = _array(model.input_table())
         outputs, biases = model.output_table()
         self._scored = _array(outputs), _array(biases)
+        self._allowed = self._biases_of(model.items.candidates)
+        self._real = np.ones((1, self._max_length), dtype=np.bool_)
         self._padding = self._vectors[:1], np.zeros(1, dtype=np.float32)
+
+    def _biases_of(self, allowed: Bools) -> Floats:
+        """(V + 1,) float32 biases, -inf for what is not to be recommended."""
+        biases = np.where(allowed, self._scored[1], np.float32(-np.inf))
+        biases[0] = -np.inf
+        return biases
 
     def states(self, histories: Histories) -> Floats:
         """(B, D) float32 state after each history's newest step; histories of one item or more."""
@@ -232,8 +113,10 @@ class OnnxEncoder:
 
     def _states(self, items_BL: NDArray[np.int32], lengths_B: Ints) -> Floats:
         """With lists of padding alone, which cost nothing."""
-        nothing = np.zeros((len(lengths_B), 0), dtype=np.int64)
-        found: Floats = self._run(["states"], items_BL.astype(np.int64), lengths_B, self._padding, nothing, 1)[0]
+        rows, longest = items_BL.shape
+        real_BL = np.arange(longest) < lengths_B[:, None]
+        newest_B = np.arange(rows) * longest + lengths_B - 1
+        found: Floats = self._run(["states"], items_BL.astype(np.int64), real_BL, newest_B, self._padding, 1)[0]
         return found
 
     def best(self, history: Histories, k: int, allowed: Bools, seen: Literal["exclude", "include"]) -> Lists | None:
@@ -242,29 +125,24 @@ class OnnxEncoder:
         outputs, biases = self._scored
         if k >= len(biases):
             return None
-        biases = np.where(allowed, biases, -np.inf)
-        biases[0] = -np.inf
-        items = history.item[None, history.start[0] : history.end[0]].astype(np.int64)
-        window, unwanted = items[:, -self._max_length :], items if seen == "exclude" else items[:, :0]
-        lengths = np.array([window.shape[1]])
-        scores, best = self._run(["scores", "best"], window, lengths, (outputs, biases), unwanted, k + 1)
-        if not (scores[0, 1:] < scores[0, :-1]).all():
+        # each array that is made here is felt beside the graph's work
+        biases = self._allowed.copy() if allowed is self._model.items.candidates else self._biases_of(allowed)
+        items = history.item[history.start[0] : history.end[0]].astype(np.int64)
+        if seen == "exclude":
+            biases[items] = -np.inf
+        window = items[None, -self._max_length :]
+        steps = window.shape[1]
+        real, newest = self._real[:, :steps], np.array([steps - 1])
+        scores, best = self._run(["scores", "best"], window, real, newest, (outputs, biases), k + 1)
+        falling = scores[0].tolist()
+        if not all(map(lt, falling[1:], falling)):
             return None
         return Lists(best[:, :k], scores[:, :k], np.zeros(1, dtype=np.bool_))
 
     def _run(
-        self,
-        wanted: list[str],
-        items_BL: Ints,
-        lengths_B: Ints,
-        scored: tuple[Floats, Floats],
-        unwanted_BN: Ints,
-        k: int,
+        self, wanted: list[str], items_BL: Ints, real_BL: Bools, newest_B: Ints, scored: Scored, k: int
     ) -> list[Any]:
-        rows, longest = items_BL.shape
-        real_BL = np.arange(longest) < lengths_B[:, None]
-        newest_B = np.arange(rows) * longest + lengths_B - 1
-        given = items_BL, real_BL, newest_B, self._vectors, *scored, unwanted_BN, np.zeros(k, dtype=np.bool_)
+        given = items_BL, real_BL, newest_B, self._vectors, *scored, np.zeros(k, dtype=np.bool_)
         found: list[Any] = self._session.run(wanted, dict(zip(INPUTS, given, strict=True)))
         return found
 

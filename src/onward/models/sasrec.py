@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from onward.errors import ConfigError
+from onward.models.attention import attention, fold
 from onward.models.base import Traits
 from onward.models.newest import Asked, NewestAlone, at_steps
 from onward.models.noise import dropout
@@ -57,10 +58,34 @@ class Block(nn.Module):
 
         With `asked`, only the result of one step of each row: (B, 1, D).
         """
-        mixed = self._drop(self._attend(self.attention_norm(x_BLD), seen, asked))
-        x_BLD = at_steps(x_BLD, asked) + mixed
-        inner = self._drop(F.gelu(self.widen(self.forward_norm(x_BLD))))
-        return x_BLD + self._drop(self.narrow(inner))
+        mixed = self._attend(self.attention_norm(x_BLD), seen, asked)
+        return self.add(at_steps(x_BLD, asked), mixed)
+
+    def add(self, x: Tensor, mixed: Tensor) -> Tensor:
+        """(..., D) what came in with what attention mixed, and then the feed-forward layer's part, added."""
+        x = x + self._drop(mixed)
+        inner = self._drop(F.gelu(self.widen(self.forward_norm(x))))
+        return x + self._drop(self.narrow(inner))
+
+    def in_graph(self, x_ND: Tensor, real_BL: Tensor, newest_B: Tensor | None) -> Tensor:
+        """`forward` in the fewest nodes of a graph, over B x L = N steps that lie flat.
+
+        Args:
+            real_BL: bool, false on padding. newest_B: int64, the places to give results of; None for all, causal.
+        """
+        rows, steps = real_BL.shape
+        normed_ND = self.attention_norm(x_ND)
+        normed_BLD = normed_ND.view(rows, steps, -1)
+        if newest_B is None and self.heads > 1:  # folded, each head would be as wide as the model
+            return self.add(x_ND, self._attend(normed_BLD).flatten(0, 1))
+        folded, scale = fold(self.query_key_value, self.project, self.heads), (x_ND.shape[1] // self.heads) ** -0.5
+        if newest_B is None:
+            query_BQD, seen = F.linear(normed_ND, *folded.query).view(rows, steps, -1), None
+        else:
+            x_ND, asked_BD = x_ND.index_select(0, newest_B), normed_ND.index_select(0, newest_B)
+            query_BQD, seen = F.linear(asked_BD, *folded.query).unsqueeze(1), real_BL[:, None, None, :]
+        mixed_BQD = attention(query_BQD, normed_BLD, normed_BLD, self.heads, seen, newest_B is None, scale, 1)
+        return self.add(x_ND, F.linear(mixed_BQD.flatten(0, 1), *folded.mixed))
 
     def _attend(self, x_BLD: Tensor, seen: Tensor | None = None, asked: Asked | None = None) -> Tensor:
         if asked is not None:
@@ -89,35 +114,6 @@ class Block(nn.Module):
 
     def _drop(self, x: Tensor) -> Tensor:
         return dropout(x, self.rate, self.training)
-
-
-def attention(
-    query_BQD: Tensor,
-    key_BLD: Tensor,
-    value_BLD: Tensor,
-    heads: int,
-    seen: Tensor | None,
-    causal: bool,
-    scale: float | None = None,
-) -> Tensor:
-    """(B, Q, D) the values mixed by each head; `seen` as in `Block.forward`, `scale` of the products, 1 / sqrt(D / H)
-    by default."""
-    if torch.compiler.is_exporting():  # one node reads rows as they lie, which spares a graph ten that turn them
-        if seen is not None and query_BQD.shape[1] > 1:  # that node wants a row of the mask for each query
-            seen = seen.expand(-1, -1, query_BQD.shape[1], -1)
-        return torch.onnx.ops.attention(
-            query_BQD,
-            key_BLD,
-            value_BLD,
-            attn_mask=seen,
-            is_causal=causal,
-            q_num_heads=heads,
-            kv_num_heads=heads,
-            scale=scale,
-        )[0]
-    query, key, value = (x.view(*x.shape[:2], heads, -1).transpose(1, 2) for x in (query_BQD, key_BLD, value_BLD))
-    mixed_BHQD = F.scaled_dot_product_attention(query, key, value, attn_mask=seen, is_causal=causal, scale=scale)
-    return mixed_BHQD.transpose(1, 2).flatten(2)
 
 
 class SASRec(NewestAlone):
@@ -157,11 +153,23 @@ class SASRec(NewestAlone):
         """As in `NewestAlone`."""
         x_BLD = self._placed(inputs_BLD)
         *earlier, final = self.blocks
+        if torch.compiler.is_exporting():
+            assert isinstance(newest, Tensor)
+            return self._in_graph(x_BLD, rows.real, newest).unsqueeze(1)
         for block in earlier:
             x_BLD = block(x_BLD)
         seen = None if rows.full else rows.real[:, None, None, :]
         states_B1D: Tensor = self.norm(final(x_BLD, seen, newest))
         return states_B1D
+
+    def _in_graph(self, x_BLD: Tensor, real_BL: Tensor, newest_B: Tensor) -> Tensor:
+        """(B, D) states of the newest steps, in the fewest nodes of a graph."""
+        x_ND, last = x_BLD.flatten(0, 1), len(self.blocks) - 1
+        for place, block in enumerate(self.blocks):
+            assert isinstance(block, Block)
+            x_ND = block.in_graph(x_ND, real_BL, newest_B if place == last else None)
+        states_BD: Tensor = self.norm(x_ND)
+        return states_BD
 
     def _placed(self, inputs_BLD: Tensor) -> Tensor:
         """Item vectors with their positions."""
