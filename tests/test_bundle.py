@@ -1,7 +1,10 @@
 """The bundle folder: what is written, what is refused, how metrics travel."""
 
+import io
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -54,9 +57,13 @@ def damage(file: Path) -> None:
     file.write_bytes(bytes(data))
 
 
+def read_json(run: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((run / "model" / "manifest.json").read_text())
+    return found
+
+
 def edit_manifest(run: Path, **changes: object) -> None:
-    file = run / "model" / "manifest.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+    (run / "model" / "manifest.json").write_text(json.dumps({**read_json(run), **changes}))
 
 
 def test_what_was_written_is_read_back(run: Path) -> None:
@@ -135,12 +142,57 @@ def test_weights_of_another_model_are_refused(run: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "not valid JSON"), ("[]", "no JSON object"), ('{"format": "onward.bundle/1"}', "damaged")],
+    [
+        ("{", "not valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
+        ("[]", "no JSON object"),
+        ('{"format": "onward.bundle/1"}', "damaged"),
+    ],
+    ids=["cut off", "too deep", "a list", "nothing in it"],
 )
 def test_an_unreadable_manifest_is_named(run: Path, text: str, message: str) -> None:
     (run / "model" / "manifest.json").write_text(text)
     with pytest.raises(FormatError, match=message):
         load_bundle(run)
+
+
+def without_data(parquet: bytes) -> bytes:
+    """A Parquet file whose metadata points to data beyond its end."""
+    size = int.from_bytes(parquet[-8:-4], "little")
+    return parquet[:4] + parquet[-8 - size :]
+
+
+def with_ids(ids: pl.Series) -> Callable[[bytes], bytes]:
+    def change(parquet: bytes) -> bytes:
+        out = io.BytesIO()
+        pl.read_parquet(io.BytesIO(parquet)).with_columns(item=ids).write_parquet(out)
+        return out.getvalue()
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("config.toml", lambda _: b"a = " + b"[" * 100_000, ""),
+        ("config.toml", lambda _: b'a = "\xff"', "not UTF-8"),
+        ("items.parquet", lambda parquet: parquet[:50], ""),
+        ("items.parquet", without_data, ""),
+        ("items.parquet", with_ids(pl.Series([1, 2, 3, 4])), "an id of its own"),
+        ("items.parquet", with_ids(pl.Series(["a", "b", "b", "c"])), "an id of its own"),
+        ("items.parquet", with_ids(pl.Series(["a", "b", None, "c"])), "an id of its own"),
+        ("weights.safetensors", lambda weights: weights[:-1], "SafetensorError"),
+    ],
+)
+def test_a_file_that_is_not_what_it_should_be_is_refused_though_its_hash_is_right(
+    run: Path, name: str, change: Callable[[bytes], bytes], said: str
+) -> None:
+    file = run / "model" / name
+    file.write_bytes(change(file.read_bytes()))
+    edit_manifest(run, files={**read_json(run)["files"], name: sha256(file)})
+    with pytest.raises(FormatError, match="can't be loaded as model 'popularity'") as refused:
+        load_bundle(run)
+    assert said in refused.value.message
 
 
 def test_no_bundle_and_an_unfinished_run_are_told_apart(tmp_path: Path) -> None:

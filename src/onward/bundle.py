@@ -57,6 +57,12 @@ OPTIONAL = (FEATURES, LINKS, SUMS, ENCODER)
 """Files that a bundle may have or not."""
 FEATURES_FORMAT = "onward.features/1"
 
+_DAMAGED = (
+    pl.exceptions.PolarsError, pl.exceptions.PanicException, SafetensorError, KeyError, ValueError, RuntimeError
+)  # fmt: skip
+"""What a file raises that isn't what it should be, though its hash is right. Over a damaged Parquet file Polars panics,
+which is no Exception; lists nested too deep are a RuntimeError."""
+
 
 @dataclass(frozen=True)
 class Bundle:
@@ -157,6 +163,7 @@ def load_bundle(path: str | Path, device: torch.device | None = None, onnx: bool
         config = RunConfig.parse(read_toml(folder / "config.toml"), str(folder / "config.toml"))
         settings = {key: value for key, value in config.model.items() if key != "name"}
         frame = pl.read_parquet(folder / "items.parquet")
+        _check_ids(frame["item"])
         items = Items(
             np.concatenate([[0], frame[COUNT_COLUMN].to_numpy()]).astype(np.int64),
             np.concatenate([[0], frame[TIE_COLUMN].to_numpy()]).astype(np.int32),
@@ -168,7 +175,7 @@ def load_bundle(path: str | Path, device: torch.device | None = None, onnx: bool
             model.to(place)
         model.load_state(safetensors.torch.load((folder / WEIGHTS).read_bytes()))
         links = pl.read_parquet(folder / LINKS) if LINKS in manifest.files else None
-    except (ConfigError, pl.exceptions.PolarsError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
+    except (ConfigError, *_DAMAGED) as error:
         message = error.message if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
         raise FormatError(
             f"{folder} can't be loaded as model '{manifest.model}': {message}",
@@ -181,6 +188,12 @@ def load_bundle(path: str | Path, device: torch.device | None = None, onnx: bool
     return Bundle(folder, manifest, config, model, Catalog(frame.drop(COUNT_COLUMN, TIE_COLUMN)), links)
 
 
+def _check_ids(ids: pl.Series) -> None:
+    """Raise ValueError unless every item has a text of its own as its id."""
+    if ids.dtype != pl.String or ids.null_count() or ids.n_unique() < len(ids):
+        raise ValueError("items.parquet: each item needs an id of its own, a text")
+
+
 def read_sums(bundle: Bundle) -> dict[str, Tensor]:
     """What Adagrad can go on from, by the parameters' names; empty of a model that it didn't train."""
     if SUMS not in bundle.manifest.files:
@@ -190,6 +203,8 @@ def read_sums(bundle: Bundle) -> dict[str, Tensor]:
 
 def _read_features(folder: Path) -> list[Column]:
     values = json.loads((folder / FEATURES).read_text(encoding="utf-8"))
+    if not isinstance(values, dict):
+        raise ValueError(f"{FEATURES} holds no JSON object")
     check_format(folder, values.get("format"), FEATURES_FORMAT)
     return parse_columns(values["columns"])
 
@@ -200,7 +215,7 @@ def read_manifest(folder: Path) -> BundleManifest:
     hint = "train or export it again: onward export RUN -o MODEL"
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FormatError(f"{file} is not valid JSON: {error}", hint) from None
     if not isinstance(values, dict):
         raise FormatError(f"{file} holds no JSON object", hint)
