@@ -12,6 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
@@ -220,7 +221,7 @@ class Deployer:
         """Load a model; returns what is wrong with it, if anything."""
         started = time.monotonic()
         try:
-            engine = self.models.engine(name)
+            engine = self._engine_of(name)
         except OnwardError as error:
             reason = error.message.replace(str(self.models.path(name)), name)
         except Exception as error:
@@ -233,6 +234,15 @@ class Deployer:
         self._failed[name] = time.monotonic()
         log.warning("model refused", model=name, reason=reason)
         return reason
+
+    def _engine_of(self, name: str) -> Engine:
+        """Load a model while this worker goes on saying that it is there: others wait for nobody who is silent."""
+        with ThreadPoolExecutor(1, "model-loader") as pool:
+            loading = pool.submit(self.models.engine, name)
+            while not wait([loading], HEARTBEAT).done:
+                with suppress(StoreError):
+                    self._announce(self._store.deployment())
+            return loading.result()
 
     def _abandon(self, target: str) -> None:
         now = time.monotonic()
