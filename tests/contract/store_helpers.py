@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from forked import LONGEST
 from onward.config import SplitConfig
 from onward.manifest import BundleManifest, DataFacts
 from onward.serve.store.protocol import Event, EventStore, Impression, Outcome
@@ -39,7 +40,7 @@ def impression(request: str, user: str | None = "ann", at: int | None = None, **
 
 def wait_for(found: Callable[[], bool]) -> None:
     """Until buffered lists are written."""
-    end = time.monotonic() + 10
+    end = time.monotonic() + LONGEST
     while not found():
         assert time.monotonic() < end
         time.sleep(0.01)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from forked import Forked
+from forked import LONGEST, Forked
 from onward.errors import StoreError
 from onward.serve.store.protocol import Event, EventStore, open_store
 
@@ -151,7 +151,7 @@ def every_id(store: EventStore) -> list[str]:
 
 
 def until(found: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + LONGEST
     while not found():
         assert time.monotonic() < end
         time.sleep(0.001)
