@@ -118,6 +118,20 @@ def test_kinds_of_columns_with_types(tmp_path, name, values, kind):
         assert cells(dataset, name) == [None, "3", "1"]
 
 
+def test_prices_with_decimal_commas(tmp_path):
+    file = tmp_path / "events.csv"
+    lines = [f"u{row % 7};i{row % 5};{1_000_000_000 + row};{row},{row % 10}{row % 3}\n" for row in range(50)]
+    file.write_text("user;item;time;price\n" + "".join(lines), encoding="utf-8")
+    prepare(file, tmp_path / "dataset")
+    dataset = open_dataset(tmp_path / "dataset")
+    assert dataset.manifest.event_features == {"price": "number"}
+    wanted = [row + (10 * (row % 10) + row % 3) / 100 for row in range(50)]
+    assert sorted(cells(dataset, "price")) == pytest.approx(wanted, rel=1e-6)
+    assert "numbers of column 'price' in events.csv have a decimal comma" in dataset.manifest.decisions
+    prepare(file, tmp_path / "valued", value="price")
+    assert sorted(open_dataset(tmp_path / "valued").histories.columns["value"]) == pytest.approx(wanted, rel=1e-6)
+
+
 def test_columns_that_tell_nothing_are_left_out_with_the_reason(tmp_path):
     rows = 200
     frame = {

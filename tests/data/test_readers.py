@@ -40,6 +40,23 @@ def test_separated_text(tmp_path, name, separator):
     assert rows(packed) == ROWS
 
 
+def test_decimal_commas_of_a_file_cut_at_semicolons(tmp_path):
+    text = "user;item;price;stock;tags;note, long\n1;x;10,50;1,200;3,17;a, b\n2;y;;2,500;3;\n"
+    text += "3;z;1.234,5;7;1,2,3;NA\n4;x;-2.000;8;4;5,0\n"
+    source = open_source(write(tmp_path / "a.csv", text))
+    assert source.commas == ("price",), "1,200 may part thousands, 1,2,3 is no number, and a note is text"
+    found = source.table().to_dict(as_series=False)
+    assert found["price"] == ["10.50", None, "1234.5", "-2000"]
+    assert found["stock"] == ["1,200", "2,500", "7", "8"]
+    assert found["tags"] == ["3,17", "3", "1,2,3", "4"]
+    assert next(source.read(["user"]))[1].columns == ["user"]
+    bare = open_source(write(tmp_path / "bare.csv", "7;9;3,5;881250949\n8;9;4;881250950\n"))
+    assert bare.commas == ("rating",)
+    assert [row["rating"] for row in bare.table().to_dicts()] == ["3.5", "4"]
+    quoted = open_source(write(tmp_path / "b.csv", 'user,item,price\n1,x,"10,50"\n'))
+    assert quoted.commas == (), "where commas part fields, a number has a point"
+
+
 def test_a_tab_separated_dump_may_hold_bare_quotes(tmp_path):
     path = write(tmp_path / "artists.dat", 'id\tname\n1\t"Weird Al" Yankovic\n2\t12" mix\n')
     assert [row["name"] for row in rows(path, "items")] == ['"Weird Al" Yankovic', '12" mix']

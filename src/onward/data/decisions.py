@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from onward.data.facts import Facts
 from onward.data.features.choose import Features
 from onward.data.ingest import Scan
 from onward.data.order import Ordered, Rules
+from onward.data.readers import Source
 from onward.data.tables import Joined
 from onward.data.times import DATE, describe
 
@@ -78,6 +79,12 @@ def _events(ordered: Ordered, rules: Rules, facts: Facts, seen: str) -> list[str
     may = "may" if seen == "include" else "may not"
     said.append(f"items that a user had before {may} be recommended again ({why}; the limit is 1%)")
     return said
+
+
+def comma_sentences(tables: Sequence[Source]) -> list[str]:
+    """Whose numbers were read with a comma for the decimal point."""
+    found = dict.fromkeys((table.name, name) for table in tables for name in table.commas)
+    return [f"numbers of column '{name}' in {table} have a decimal comma" for table, name in found]
 
 
 def feature_sentences(events: Features, items: Joined, users: Joined) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Literal
 from onward.config import dump_toml
 from onward.data.arrange import Duplicates, Groups
 from onward.data.dataset import SEGMENT, Dataset, Manifest
-from onward.data.decisions import feature_sentences, sentences
+from onward.data.decisions import comma_sentences, feature_sentences, sentences
 from onward.data.facts import Facts, find_facts
 from onward.data.features.choose import Features, choose_features
 from onward.data.features.declared import FeatureFile, read_declared
@@ -132,6 +132,7 @@ def prepare(
         facts = find_facts(ordered.columns, ordered.offsets, len(ordered.items))
         seen = "include" if facts.repeat_share > SEEN_LIMIT else "exclude"
         notes = sentences(roles, given, scanned, ordered, rules, facts, seen)
+        notes += comma_sentences([*sources, *item_tables, *user_tables])
         notes += feature_sentences(chosen, tables.items, tables.users) + linked.notes
         values = _about(scanned, ordered, rules, facts, tables)
         values |= {"sources": [source.name for source in sources], "roles": roles, "seen": seen, "decisions": notes}

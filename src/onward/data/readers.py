@@ -18,6 +18,7 @@ from urllib.parse import parse_qs, unquote
 
 import polars as pl
 
+from onward.data.decimals import with_points
 from onward.data.sniff import TextLayout, not_utf8, read_head, text_layout
 from onward.errors import DataError, MissingExtraError
 
@@ -43,6 +44,7 @@ class Source:
         untyped: whether values are text because the file knows no types.
         chunks: gives the wanted columns, in chunks of CHUNK_ROWS rows or fewer, in input order.
         types: RecBole's type of each column, for atomic files.
+        commas: columns whose numbers had a decimal comma; `chunks` gives them with a point.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Source:
     untyped: bool
     chunks: Callable[[Sequence[str]], Iterator[pl.DataFrame]]
     types: Mapping[str, str] = field(default_factory=dict)
+    commas: Sequence[str] = ()
 
     @property
     def columns(self) -> list[str]:
@@ -154,7 +157,7 @@ def _text(path: Path, layout: TextLayout) -> Source:
                 raise not_utf8(path) from None
             raise DataError(f"{path} can't be read as text columns: {_plain(error)}", _csv_hint(layout)) from None
 
-    return Source(path.name, dtypes, True, chunks, layout.types)
+    return Source(path.name, dtypes, True, chunks, layout.types, layout.commas)
 
 
 def _csv(path: Path, layout: TextLayout, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
@@ -167,7 +170,7 @@ def _csv(path: Path, layout: TextLayout, columns: Sequence[str]) -> Iterator[pl.
         quote_char='"' if layout.quoted else None,
         glob=False,
     )
-    yield from _batches(frame, columns)
+    yield from _batches(frame.with_columns(with_points(name) for name in layout.commas if name in columns), columns)
 
 
 def _lines(path: Path, layout: TextLayout, columns: Sequence[str]) -> Iterator[pl.DataFrame]:

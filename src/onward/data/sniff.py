@@ -9,6 +9,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from onward.data.decimals import find_commas
 from onward.errors import DataError
 
 HEAD_BYTES = 1 << 16
@@ -34,6 +35,7 @@ class TextLayout:
         quoted: whether a field may stand in double quotes: always, but in tab-separated files only where all fields
             that open with a quote close with one (a dump may hold a name such as `"Weird Al" Yankovic`).
         encoding: "utf-8", or "latin-1" for `::` files that aren't UTF-8.
+        commas: columns whose numbers have a decimal comma; only where `;` is the separator.
     """
 
     separator: str
@@ -42,6 +44,7 @@ class TextLayout:
     types: dict[str, str]
     quoted: bool = True
     encoding: str = "utf-8"
+    commas: tuple[str, ...] = ()
 
 
 def text_layout(path: Path, kind: str) -> TextLayout:
@@ -68,6 +71,8 @@ def text_layout(path: Path, kind: str) -> TextLayout:
     if double:
         return TextLayout("::", _names(len(first.split("::")), kind), False, {}, False, encoding)
     separator = next((mark for mark in ("\t", ",", ";", "|") if mark in first), None)
+    if separator == "," and _parts(first, ";") > _parts(first, ","):
+        separator = ";"  # its commas are those of numbers or of names
     if separator is None:
         if " " in first and kind == "events":
             return TextLayout(" ", ["user", "item"], False, {})
@@ -79,12 +84,26 @@ def text_layout(path: Path, kind: str) -> TextLayout:
         pairs = [(found[1], found[2]) for found in typed if found]
         return TextLayout(separator, [name for name, _ in pairs], True, dict(pairs), False)
     if any(_NUMBER.match(field) for field in fields):
-        return TextLayout(separator, _names(len(fields), kind), False, {}, quoted)
+        names = _names(len(fields), kind)
+        return TextLayout(separator, names, False, {}, quoted, commas=_commas(text, separator, names))
     names = [field.strip() or f"column_{number}" for number, field in enumerate(fields, start=1)]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise DataError(f"{path} has two columns named '{twice[0]}'", "rename one of them in the header")
-    return TextLayout(separator, names, True, {}, quoted)
+    rest = text.partition("\n")[2]
+    return TextLayout(separator, names, True, {}, quoted, commas=_commas(rest, separator, names))
+
+
+def _parts(line: str, separator: str) -> int:
+    return len(next(csv.reader([line], delimiter=separator)))
+
+
+def _commas(text: str, separator: str, names: list[str]) -> tuple[str, ...]:
+    """Columns with decimal commas, by the lines of a file's start: the last one may be cut."""
+    if separator != ";":
+        return ()
+    lines = text.split("\n")
+    return tuple(find_commas(names, list(csv.reader(lines[:-1] or lines, delimiter=separator))))
 
 
 def _quotes_close(text: str) -> bool:
