@@ -21,7 +21,8 @@ from onward.models.newest import NewestAlone
 from onward.models.onnx import INPUTS, OUTPUTS, OnnxEncoder, need
 from onward.models.recurrent import RNN
 from onward.models.rows import Rows
-from onward.models.sequence import ItemVectors, SequenceModel
+from onward.models.sequence import SequenceModel
+from onward.models.tables import ItemVectors
 
 OPSET = 23
 """The first in which attention is one node; before, it is masks and products, an eighth of the time of a state."""

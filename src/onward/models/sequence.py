@@ -19,7 +19,6 @@ from onward.data.sequences import Histories
 from onward.models.base import SMALL_SCORES, Bools, Lists
 from onward.models.sequence_layers import SequenceConfig as SequenceConfig
 from onward.models.sequence_losses import SequenceLosses
-from onward.models.tables import ItemVectors as ItemVectors
 
 FEW_HISTORIES = 8
 """As many are encoded by what makes states quickly, where there is something."""
