@@ -219,8 +219,13 @@ def test_what_is_refused(walked: Prequential, turned: Path, tmp_path: Path) -> N
 
 
 def test_the_command_prints_says_and_writes(
-    walked: Prequential, turned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    walked: Prequential,
+    turned: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     arguments = ["prequential", str(turned), "--every", "1d", "--policies", ",".join(POLICIES)]
     assert main([*arguments, "-o", str(turned.parent / "walk"), "--resume"]) == 0
     printed = capsys.readouterr().out
@@ -228,6 +233,8 @@ def test_the_command_prints_says_and_writes(
     assert "A delay of 1.0 days" in printed
     page = (turned.parent / "walk" / "report.html").read_text(encoding="utf-8")
     for one in walked.policies:
-        assert f"{one.overall.metrics['ndcg@10'].value:.4f}" in page
+        found = one.overall.metrics["ndcg@10"]
+        assert f"{found.value:.4f}" in page
+        assert f"{found.low:.4f}-{found.high:.4f}" in printed, "whole in eighty columns"
     stored = json.loads((turned.parent / "walk" / "result.json").read_text(encoding="utf-8"))
     assert stored["format"] == "onward.prequential/1"

@@ -84,6 +84,14 @@ def test_listening_beyond_this_machine_needs_a_key(models: Path, tmp_path: Path)
     assert "onward keys create" in done.stderr
 
 
+@pytest.mark.parametrize("port", ["65536", "-1"])
+def test_a_port_that_there_is_not(port: str, models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["serve", str(models / "first"), "--port", port, "--store", str(tmp_path / "e.db")]
+    assert main(words) == 2
+    assert f"{port} is no port: they go up to 65535" in capsys.readouterr().err
+    assert not (tmp_path / "e.db").exists()
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "least"),
     [

@@ -100,6 +100,19 @@ def test_what_no_run_has_is_an_error_with_the_nearest(runs: Path) -> None:
         list_runs([runs / "nowhere"])
 
 
+def test_the_list_is_legible_in_eighty_columns(
+    runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.chdir(runs)
+    assert main(["runs"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    named = [line for line in lines if line.split()[:2] == ["deeper/popularity", "popularity"]]
+    assert len(named) == 1, "names are whole"
+    assert sum("last/none" in line for line in lines) == 3
+    assert max(map(len, lines)) <= 80
+
+
 def test_unfinished_and_damaged_runs_are_told(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree(runs / "gru-8", tmp_path / "stopped")
     shutil.rmtree(tmp_path / "stopped" / "model")

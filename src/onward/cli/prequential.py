@@ -116,7 +116,9 @@ def _table(result: Prequential) -> Table:
     from onward.evaluate import report_text as text
 
     returning = any(one.returning is not None for one in result.policies)
-    table = Table("policy", "ndcg@10", *(["returning"] if returning else []), "change, p", box=SIMPLE_HEAD)
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in ("policy", "ndcg@10", *(["returning"] if returning else []), "change, p"):
+        table.add_column(heading, no_wrap=True)
     for heading in ("refits", "train s", "of full"):
         table.add_column(heading, justify="right", no_wrap=True)
     for one in result.policies:

@@ -66,10 +66,9 @@ def _table(records: list[RunRecord], wide: bool) -> Table:
 
     monitors = {record.monitor for record in records}
     shared = f"\n{next(iter(monitors))}" if len(monitors) == 1 else ""
-    table = Table(box=SIMPLE_HEAD)
-    table.add_column("run", overflow="fold")
-    for heading in ("model", "data\nsplit"):
-        table.add_column(heading, no_wrap=True)
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("run\ndata split", overflow="fold")
+    table.add_column("model", no_wrap=True)
     for heading in (f"valid{shared}", f"test{shared}", "seconds", *(["parameters"] if wide else []), "date"):
         table.add_column(heading, justify="right", no_wrap=True)
     for record in records:
@@ -78,9 +77,9 @@ def _table(records: list[RunRecord], wide: bool) -> Table:
         parameters = "" if record.parameters is None else f"{record.parameters:,}"
         split = f"{record.settings.get('split.protocol', '')}/{record.settings.get('split.request_time', '')}"
         table.add_row(
-            f"[bold]{escape(record.path)}[/]" + ("" if record.state == "finished" else "\n(unfinished)"),
+            f"[bold]{escape(record.path)}[/]\n[dim]{record.dataset[:8]} {split}[/]"
+            + ("" if record.state == "finished" else "\n(unfinished)"),
             record.model,
-            f"{record.dataset[:8]}\n[dim]{split}[/]",
             "" if valid is None else f"{valid:.4f}{own}",
             "" if test is None else f"{test.value:.4f}{own}",
             "" if record.seconds is None else f"{record.seconds:.1f}",

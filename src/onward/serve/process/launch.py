@@ -13,6 +13,7 @@ from onward.manifest import bundle_folder
 from onward.serve.models.deploy import alive_workers
 from onward.serve.store.protocol import EventStore
 
+LAST_PORT = 65_535
 PORTS = 50
 """Ports that are tried, from the one asked for, until one is free."""
 BACKLOG = 2_048
@@ -39,11 +40,15 @@ class Address:
 
 def listen(host: str, port: int, workers: int = 1) -> Address:
     """Listen on a port, or on the next free one. Raises ConfigError when there is none, or no such address."""
+    if not 0 <= port <= LAST_PORT:
+        raise ConfigError(
+            f"{port} is no port: they go up to {LAST_PORT}", "for example --port 8000; 0 takes a free one"
+        )
     try:
         family, _, _, _, found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except OSError as error:
         raise ConfigError(f"can't listen on '{host}': {error.strerror}", "for example --host 127.0.0.1") from None
-    for tried in range(port, port + PORTS if port else 1):
+    for tried in range(port, min(port + PORTS, LAST_PORT + 1) if port else 1):
         try:
             listening = [socket.create_server((str(found[0]), tried), family=family, backlog=BACKLOG)]
             free = listening[0].getsockname()[1]
@@ -59,7 +64,9 @@ def listen(host: str, port: int, workers: int = 1) -> Address:
                 raise ConfigError(f"can't listen on '{host}': {error.strerror}", "--host 127.0.0.1") from None
             continue
         return Address(listening, str(found[0]), free)
-    raise ConfigError(f"ports {port} to {port + PORTS - 1} of '{host}' are all taken", "give another --port")
+    raise ConfigError(
+        f"ports {port} to {min(port + PORTS - 1, LAST_PORT)} of '{host}' are all taken", "give another --port"
+    )
 
 
 def bind_beside(family: int, address: tuple[str, int]) -> socket.socket:
