@@ -202,10 +202,11 @@ def test_postgresql_killed_under_a_server(
 
 
 @pytest.mark.usefixtures("small_disks")
-def test_a_full_disk_under_a_server(models: Path, tmp_path: Path) -> None:
+def test_a_full_disk_under_a_server(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "disk"
     folder.mkdir()
-    server = Server(folder, models / "first", disk=3)
+    monkeypatch.setenv("TMPDIR", str(folder))
+    server = Server(folder, models / "first", "--models", str(folder / "shelf"), disk=3)
     inside = Path(f"/proc/{server.process.pid}/root{folder}")
     acknowledged: set[tuple[str, str]] = set()
     with server, server.client() as http:
@@ -217,14 +218,21 @@ def test_a_full_disk_under_a_server(models: Path, tmp_path: Path) -> None:
                 acknowledged.add(("disk", event["item"]))
             return status
 
+        def upload() -> tuple[int, str]:
+            kind = {"content-type": "application/x-tar"}
+            answer = http.post("/v1/models", content=bytes(1_200_000), headers=kind)  # more than is kept in memory
+            return answer.status_code, answer.json()["code"]
+
         for number in range(20):
             assert send(number) == 200
+        assert upload() == (422, "refused")
         with suppress(OSError), (inside / "filler").open("wb", buffering=0) as filler:
             while True:
                 filler.write(bytes(4_096))
         statuses = [send(number) for number in range(20, 400)]
         assert set(statuses) <= {200, 503}
         assert 503 in statuses
+        assert upload() == (503, "output")
         assert http.post("/v1/recommendations", json={"user": "disk"}).json()["unknown_items"] >= 20
         (inside / "filler").unlink()
         until(lambda: send(1_000) == 200)

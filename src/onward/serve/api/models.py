@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 from fastapi import Request as HttpRequest
 
+from onward.errors import OutputError
 from onward.serve.api.replies import DeploymentOut, ModelsOut, ReceivedOut
 from onward.serve.api.schemas import Id
 from onward.serve.api.security import ARCHIVES
@@ -31,11 +32,14 @@ def models_router(service: Service) -> APIRouter:
     @router.post("", openapi_extra={"requestBody": {"required": True, **_BODY}})
     async def upload(request: HttpRequest) -> ReceivedOut:
         """Upload a model as an archive of its bundle folder. It is checked, and serves once it is activated."""
-        with tempfile.SpooledTemporaryFile(IN_MEMORY) as archive:
-            async for chunk in request.stream():
-                await asyncio.to_thread(archive.write, chunk)
-            archive.seek(0)
-            return ReceivedOut(name=await asyncio.to_thread(service.receive_model, archive))
+        try:
+            with tempfile.SpooledTemporaryFile(IN_MEMORY) as archive:
+                async for chunk in request.stream():
+                    await asyncio.to_thread(archive.write, chunk)
+                archive.seek(0)
+                return ReceivedOut(name=await asyncio.to_thread(service.receive_model, archive))
+        except OSError as error:  # of a write, or of closing what couldn't be written
+            raise OutputError(f"an upload can't be kept: {error.strerror}", "free space for temporary files") from None
 
     @router.post("/rollback")
     async def rollback() -> DeploymentOut:
