@@ -39,8 +39,11 @@ _REASONS = {
 
 
 @contextmanager
-def atomic_folder(target: str | Path, overwrite: bool = False) -> Iterator[Path]:
+def atomic_folder(target: str | Path, overwrite: bool | None = None) -> Iterator[Path]:
     """A temporary folder to fill; it becomes `target` when the block ends without an error, and is gone otherwise.
+
+    Args:
+        overwrite: whether the target may be there; None where nobody was asked, so that no hint speaks of it.
 
     Raises:
         OutputError: the target exists (without `overwrite`), isn't a folder of onward's (with it), or the
@@ -66,15 +69,18 @@ def atomic_folder(target: str | Path, overwrite: bool = False) -> Iterator[Path]
 
 
 @contextmanager
-def atomic_file(target: str | Path, overwrite: bool = False) -> Iterator[Path]:
+def atomic_file(target: str | Path, overwrite: bool | None = None) -> Iterator[Path]:
     """A temporary path (same suffix) to write to; it becomes `target` when the block ends without an error.
+
+    Args:
+        overwrite: as in `atomic_folder`.
 
     Raises:
         OutputError: the target exists (without `overwrite`) or is a folder, or the disk is full or read-only.
     """
     path = Path(target)
     if path.is_dir() or (path.exists() and not overwrite):
-        raise _exists(path)
+        raise _exists(path, overwrite)
     with _naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         number, name = tempfile.mkstemp(prefix=f".{path.stem}.partial-", suffix=path.suffix, dir=path.parent)
@@ -91,13 +97,13 @@ def atomic_file(target: str | Path, overwrite: bool = False) -> Iterator[Path]:
         made.unlink(missing_ok=True)
 
 
-def check_target(target: str | Path, overwrite: bool = False) -> None:
+def check_target(target: str | Path, overwrite: bool | None = None) -> None:
     """Raise OutputError now if `atomic_folder` would refuse this target; for commands that work long before writing."""
     path = Path(target)
     if not os.path.lexists(path):
         return
     if not overwrite:
-        raise _exists(path)
+        raise _exists(path, overwrite)
     if not path.is_dir():
         raise OutputError(f"{path} is a file, not a folder", "choose another name")
     if any(path.iterdir()) and not any((path / name).is_file() for name in OURS):
@@ -106,10 +112,10 @@ def check_target(target: str | Path, overwrite: bool = False) -> None:
         )
 
 
-def _exists(path: Path) -> OutputError:
-    if path.is_dir():
-        return OutputError(f"the folder {path} already exists", "choose another name, or add --overwrite")
-    return OutputError(f"the file {path} already exists", "choose another name, or add --overwrite")
+def _exists(path: Path, overwrite: bool | None) -> OutputError:
+    kind = "folder" if path.is_dir() else "file"
+    offer = "" if overwrite is None else ", or add --overwrite"
+    return OutputError(f"the {kind} {path} already exists", f"choose another name{offer}")
 
 
 def _replace_folder(made: Path, path: Path) -> None:

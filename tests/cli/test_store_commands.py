@@ -45,12 +45,14 @@ def test_count_copy_export_forget(capsys: pytest.CaptureFixture[str]) -> None:
     [
         ("stats --store nowhere.db", "there is no store at nowhere.db"),
         ("forget ann --store nowhere.db", "there is no store at nowhere.db"),
-        ("backup -o shop.db --store shop.db", "the file shop.db already exists"),
-        ("export -o . --store shop.db", "already exists"),
+        ("backup -o shop.db --store shop.db", "the file shop.db already exists hint: choose another name"),
+        ("export -o . --store shop.db", "already exists hint: choose another name"),
         ("stats --store mysql://here/there", "no kind of store"),
     ],
 )
 def test_what_is_refused(line: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["store", *line.split()]) == 2
-    assert said in " ".join(capsys.readouterr().err.split())
+    error = " ".join(capsys.readouterr().err.split())
+    assert said in error
+    assert "--overwrite" not in error, "the commands of a store have no such option"
     assert not Path("nowhere.db").exists()

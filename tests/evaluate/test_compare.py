@@ -73,6 +73,8 @@ def test_a_named_baseline_turns_the_sign(runs: list[Path]) -> None:
     assert compare(runs[:2], baseline=str(runs[0])).baseline == "popularity"
     with pytest.raises(ConfigError, match="did you mean 'popularity'"):
         compare(runs, baseline="popularty")
+    with pytest.raises(ConfigError, match=r"^unknown metric 'ndgc@10'; did you mean"):
+        compare(runs, metric="ndgc@10")
 
 
 def test_what_is_stored_is_not_measured_again(runs: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -206,7 +206,7 @@ def _metric(asked: str | None, labels: Sequence[str], results: Sequence[Evaluati
         return "ndcg@10" if 10 in options.ks else f"ndcg@{options.ks[0]}"
     for label, result in zip(labels, results, strict=True):
         if asked not in result.metrics:
-            raise ConfigError(f"'{label}' has no " + unknown("metric", asked, result.metrics))
+            raise ConfigError(f"{unknown('metric', asked, result.metrics)} (of '{label}')")
     return asked
 
 
