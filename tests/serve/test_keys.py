@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hmac
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import httpx
 import pytest
 from server_helpers import Server, make_key, run, until
 
@@ -85,11 +87,20 @@ def test_listening_beyond_this_machine_needs_a_key(models: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize("port", ["65536", "-1"])
-def test_a_port_that_there_is_not(port: str, models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["serve", str(models / "first"), "--port", port, "--store", str(tmp_path / "e.db")]
-    assert main(words) == 2
-    assert f"{port} is no port: they go up to 65535" in capsys.readouterr().err
+def test_a_port_that_there_is_not(port: str, models: Path, tmp_path: Path) -> None:
+    done = run("serve", str(models / "first"), "--port", port, "--store", str(tmp_path / "e.db"))
+    assert done.returncode == 2
+    assert f"{port} is no port: they go up to 65535" in done.stderr
     assert not (tmp_path / "e.db").exists()
+
+
+def allowed(http: httpx.Client, method: str, path: str, body: dict[str, str] | None) -> int:
+    """What is answered once the key's rate lets a request through: others have asked with it."""
+    for _ in range(300):
+        if (status := http.request(method, path, json=body).status_code) != 429:
+            break
+        time.sleep(0.1)
+    return status
 
 
 @pytest.mark.parametrize(
@@ -114,8 +125,7 @@ def test_roles(
     order = ("read", "write", "admin")
     for role in order:
         with server.client(keys[role]) as http:
-            until(lambda http=http: http.request(method, path, json=body).status_code != 429)
-            status = http.request(method, path, json=body).status_code
+            status = allowed(http, method, path, body)
         assert (status < 400) == (order.index(role) >= order.index(least)), (role, status)
         assert status < 400 or status == 403
 
