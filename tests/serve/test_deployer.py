@@ -3,62 +3,46 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO
 
 import pytest
 from server_helpers import until
 
 from forked import LONGEST
-from onward.serve.lists.requests import Answer, Request
+from onward.serve.lists.engine import Engine
+from onward.serve.lists.requests import Request
 from onward.serve.models import deploy
 from onward.serve.models.deploy import Deployer, NotReady
+from onward.serve.models.shelf import Shelf
+from onward.serve.settings import ServeConfig
 from onward.serve.store.protocol import EventStore
 
 
-class NamedEngine:
-    """Answers with its name."""
-
-    def __init__(self, name: str) -> None:
-        self.name, self.generation = name, 0
-
-    def recommend(self, requests: Sequence[Request]) -> list[Answer]:
-        return [Answer((), self.name, self.generation, None, 0, 0, 0, {}) for _ in requests]
-
-
-class Shelf:
+class SlowShelf(Shelf):
     """The models `first` and `second`; loading the second takes until it is let go."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: EventStore, models: Path) -> None:
+        super().__init__(store, ServeConfig(), str(models), None)
         self.begun, self.let_go = threading.Event(), threading.Event()
 
-    def names(self) -> list[str]:
-        return ["first", "second"]
-
-    def engine(self, name: str) -> NamedEngine:
+    def engine(self, name: str) -> Engine:
         if name == "second":
             self.begun.set()
             assert self.let_go.wait(LONGEST)
-        return NamedEngine(name)
-
-    def path(self, name: str) -> Path:
-        return Path(name)
-
-    def receive(self, archive: IO[bytes]) -> str:
-        raise NotImplementedError
+        return super().engine(name)
 
 
 @pytest.fixture
-def workers(store: EventStore) -> Iterator[list[tuple[Deployer, Shelf]]]:
+def workers(store: EventStore, models: Path) -> Iterator[list[tuple[Deployer, SlowShelf]]]:
     """Two workers on one store, which serve `first`."""
     store.propose("first")
     store.flip(0)
     made = []
     for name in ("a", "b"):
-        shelf = Shelf()
-        made.append((Deployer(store, shelf, name), shelf))  # type: ignore[arg-type]
+        shelf = SlowShelf(store, models)
+        made.append((Deployer(store, shelf, name), shelf))
         made[-1][0].start()
     yield made
     for deployer, shelf in made:
@@ -66,12 +50,14 @@ def workers(store: EventStore) -> Iterator[list[tuple[Deployer, Shelf]]]:
         deployer.close()
 
 
-def answered(workers: list[tuple[Deployer, Shelf]]) -> list[tuple[str, int]]:
+def answered(workers: list[tuple[Deployer, SlowShelf]]) -> list[tuple[str, int]]:
     """Model and generation that each worker answers by now."""
     return [(answer.model, answer.generation) for one, _ in workers for answer in one.answer([Request()])]
 
 
-def test_nothing_flips_before_every_worker_has_loaded(workers: list[tuple[Deployer, Shelf]], store: EventStore) -> None:
+def test_nothing_flips_before_every_worker_has_loaded(
+    workers: list[tuple[Deployer, SlowShelf]], store: EventStore
+) -> None:
     (one, quick), (_, slow) = workers
     quick.let_go.set()
     with ThreadPoolExecutor(1) as pool:
@@ -88,7 +74,7 @@ def test_nothing_flips_before_every_worker_has_loaded(workers: list[tuple[Deploy
 
 
 def test_a_worker_that_loads_for_long_still_says_that_it_is_there(
-    workers: list[tuple[Deployer, Shelf]], store: EventStore, monkeypatch: pytest.MonkeyPatch
+    workers: list[tuple[Deployer, SlowShelf]], store: EventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deploy, "HEARTBEAT", 0.05)
     (one, quick), (_, slow) = workers
@@ -108,7 +94,7 @@ def test_a_worker_that_loads_for_long_still_says_that_it_is_there(
 
 
 def test_a_worker_that_is_late_answers_nothing_and_never_by_the_old_model(
-    workers: list[tuple[Deployer, Shelf]], store: EventStore
+    workers: list[tuple[Deployer, SlowShelf]], store: EventStore
 ) -> None:
     store.propose("second")
     store.flip(1)  # as if it had been loaded elsewhere

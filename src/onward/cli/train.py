@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
 from cyclopts import Parameter
 
@@ -18,6 +18,19 @@ if TYPE_CHECKING:
 
 SHOWN = ("ndcg@10", "hr@10", "mse", "f1")
 """Metrics of the validation that are printed."""
+
+
+class _Asked(TypedDict):
+    """What one training and several are asked alike."""
+
+    protocol: str | None
+    refit: bool | None
+    seed: int | None
+    config: Path | None
+    like: Path | None
+    settings: list[str]
+    resume: bool
+    overwrite: bool
 
 
 class TrainedRun(Payload):
@@ -124,16 +137,16 @@ def train(
 
     if resume and seeds is None and not (out / "config.toml").is_file():
         console(error=True).print(f"note: {out} holds no run to resume, so the training starts from the beginning")
-    asked: dict[str, Any] = {
-        "protocol": protocol,
-        "refit": refit,
-        "seed": seed,
-        "config": config,
-        "like": like,
-        "settings": [*_features(features, without), *tracking(track), *(settings or ())],
-        "resume": resume,
-        "overwrite": overwrite,
-    }
+    asked = _Asked(
+        protocol=protocol,
+        refit=refit,
+        seed=seed,
+        config=config,
+        like=like,
+        settings=[*_features(features, without), *tracking(track), *(settings or ())],
+        resume=resume,
+        overwrite=overwrite,
+    )
     try:
         if seeds is not None:
             several = train_seeds(dataset, model, out, seeds=seeds, **asked)
