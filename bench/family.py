@@ -26,7 +26,7 @@ from onward.models.registry import model_class
 
 HERE = Path(__file__).parent
 KEPT = HERE.parent / ".bench" / "family"
-ONWARD = [sys.executable, "-c", "import sys; from onward.cli.main import main; sys.exit(main())"]
+ONWARD = [sys.executable, "-m", "onward"]
 STATIC = ("popularity", "markov", "item-knn", "user-knn", "ease", "als")
 TRAINED = ("rnn", "lstm", "gru", "nextitnet", "sasrec", "esasrec", "hstu", "lrurec", "bsarec", "bert4rec")
 DROPOUTS = (0.2, 0.5)
@@ -112,7 +112,7 @@ Written by `python bench/family.py`: every model on five public files at an equa
 trainings on a file, with dropout 0.2 and 0.5, of the same epochs, 64 wide, with the same batches and step size, seed 0
 (a quarter of the epochs where a row is trained for every prefix); the better on validation was tested once. Static
 models are as they come. Whole catalog; 95% intervals resample users. The budget is small and the same for all, so these
-rows say what a model gives without care: `docs/results.md` has what it can give. EASE takes at most 20,000 items.
+rows say what a model gives without care: `docs/results.md` has what it can give.
 Other work ran beside the trainings, now more and now less, so minutes can't be compared from row to row.
 """
 

@@ -31,7 +31,7 @@ from onward.errors import OnwardError
 from onward.models.registry import MODELS, model_class
 
 HERE = Path(__file__).parent
-COMMAND = [sys.executable, "-c", "import sys; from onward.cli.main import main; sys.exit(main())"]
+COMMAND = [sys.executable, "-m", "onward"]
 DEVICES = ("cpu", "cuda")
 BATCH, LENGTH = 6400, 200
 SAME = ("model.dropout=0", "model.max_length=50", "model.softmax=float32", "train.epochs=1", "train.batch_tokens=2048")

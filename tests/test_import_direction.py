@@ -20,6 +20,7 @@ LAYERS = (
     {"train"},
     {"search", "prequential", "update", "drift"},
     {"cli", "testing"},
+    {"__main__"},
 )
 SOURCE = Path(onward.__file__).parent
 

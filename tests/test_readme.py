@@ -77,7 +77,7 @@ def test_the_five_commands_to_the_live_page(shop: Path) -> None:
     for line in first:
         assert main(shlex.split(line)[1:]) == 0, line
     words = [*shlex.split(serve)[1:], "--json"]
-    program = [sys.executable, "-c", "from onward.cli.main import main; raise SystemExit(main())"]
+    program = [sys.executable, "-m", "onward"]
     with (shop / "log.txt").open("wb") as log:
         server = subprocess.Popen([*program, *words], stdout=subprocess.PIPE, stderr=log)
     try:

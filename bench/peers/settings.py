@@ -97,7 +97,7 @@ SAME_FLOPS = (ONWARD, REPLAY, RECTOOLS)
 THROUGHPUT = (ONWARD, REPLAY, RECTOOLS, RECBOLE, ONWARD_GRU)
 STATIC = (ALS, BM25)
 QUALITY = {"onward": ONWARD, "replay": REPLAY, "rectools": RECTOOLS, "recbole": RECBOLE, "onward-gru": ONWARD_GRU}
-RECIPES = {"onward": "recipes/papers/ml-1m-esasrec.toml", "onward-gru": "recipes/papers/ml-1m-gru.toml"}
+RECIPES = {"onward": "recipes/papers/ml-1m-esasrec.toml", "onward-gru": "recipes/papers/ml-1m-gru-100.toml"}
 """Onward's settings for quality: files in this project, chosen on the validation part."""
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 HERE = Path(__file__).parent
-ONWARD = [sys.executable, "-c", "from onward.cli.main import main; raise SystemExit(main())"]
+ONWARD = [sys.executable, "-m", "onward"]
 TICKS = os.sysconf("SC_CLK_TCK")
 
 WRK = """

@@ -23,6 +23,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+MANY_NAMES = 40
+"""Known names that an error lists; of more it shows the nearest."""
+
 
 class OnwardError(Exception):
     """Base of all errors raised on purpose.
@@ -131,8 +134,12 @@ class MissingExtraError(OnwardError):
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """A sentence for a name that isn't among the known ones, with the nearest suggestion."""
+    """A sentence for a name that isn't among the known ones, with the nearest suggestion; of many, those nearest."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     guess = f"; did you mean '{near[0]}'?" if near else ";"
-    return f"unknown {kind} '{name}'{guess} known: {', '.join(names) or 'none'}"
+    shown, more = names, ""
+    if len(names) > MANY_NAMES:
+        shown = sorted(difflib.get_close_matches(name, names, n=MANY_NAMES // 4, cutoff=0.0))
+        more = f" and {len(names) - len(shown)} more"
+    return f"unknown {kind} '{name}'{guess} known: {', '.join(shown) or 'none'}{more}"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from onward.cli.main import GROUPS, SECTIONS, main
+from onward.errors import unknown
 
 COMMANDS = [name for commands in SECTIONS.values() for name in commands]
 PAGES = [[name] for name in COMMANDS if name not in GROUPS]
@@ -51,3 +52,19 @@ def test_a_closed_pipe_leaves_no_traceback(flags: list[str]) -> None:
         process.stdin.close()
         assert process.stderr.read() == ""
         assert process.wait() == 1
+
+
+def test_the_package_runs_as_a_module_of_python() -> None:
+    done = subprocess.run([sys.executable, "-m", "onward", "models", "--json"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert '"sasrec"' in done.stdout
+    assert subprocess.run([sys.executable, "-m", "onward", "nothing"], capture_output=True).returncode == 2
+
+
+def test_of_many_names_an_error_shows_those_nearest_to_the_unknown_one() -> None:
+    many = [f"train.setting_{number}" for number in range(100)]
+    said = unknown("setting", "train.setting_71x", many)
+    assert "did you mean 'train.setting_71'?" in said
+    assert said.endswith("and 90 more")
+    assert said.count("train.setting_") == 1 + 1 + 10
+    assert "train.setting_39" in unknown("setting", "other", many[:40])

@@ -160,7 +160,9 @@ def test_a_search_is_replaced_where_that_is_asked_for(
     words = ["auto", str(dataset), "-o", str(tmp_path / "search"), "--models", "markov", "--protocol", "last"]
     assert main([*words, "--budget", "10m"]) == 0
     assert main([*words, "--budget", "10m"]) == 2
-    assert "--overwrite" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "--overwrite" in said
+    assert "--resume" in said
     assert main([*words, "--budget", "10m", "--seed", "3", "--overwrite"]) == 0
     assert "seed = 3" in (tmp_path / "search" / "search.toml").read_text()
 

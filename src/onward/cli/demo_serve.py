@@ -74,7 +74,7 @@ def _print(show: Show, before: RankedList, after: RankedList) -> None:
 @contextmanager
 def _server(command: Sequence[str | Path], log: Path) -> Iterator[str]:
     """Run a command that serves; gives its URL."""
-    words = [sys.executable, "-c", "from onward.cli.main import main; raise SystemExit(main())"]
+    words = [sys.executable, "-m", "onward"]
     with log.open("wb") as errors:
         process = subprocess.Popen(
             [*words, *map(str, command), "--json"], stdout=subprocess.PIPE, stderr=errors, text=True

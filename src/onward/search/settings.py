@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from onward.config import Config, SplitConfig, TrainConfig, apply_settings, dump_toml, read_toml
-from onward.errors import ConfigError, FormatError
+from onward.errors import ConfigError, FormatError, OutputError
 from onward.evaluate.interest import LOWER_IS_BETTER
 from onward.files import atomic_folder
 from onward.space import Value
@@ -60,6 +60,11 @@ class SearchConfig(Config):
 
 def write_settings(folder: Path, config: SearchConfig, overwrite: bool) -> None:
     """Make a search's folder. Raises OutputError where one is there already, unless `overwrite`."""
+    if not overwrite and (folder / FILE).is_file():
+        raise OutputError(
+            f"a search is at {folder} already",
+            "go on with it by --resume, replace it by --overwrite, or choose another folder",
+        )
     with atomic_folder(folder, overwrite) as new:
         (new / FILE).write_text(dump_toml(config), encoding="utf-8")
         (new / "trials").mkdir()
