@@ -126,9 +126,9 @@ class TrainConfig(Config):
     """Share of a changed row's events that are cut away, masked, moved, left out, added to or substituted."""
     optimiser: Literal["adamw", "adagrad"] = "adamw"
     """Of the layers, and of item tables unless `item_optimiser` says otherwise."""
-    item_optimiser: Literal["auto", "adagrad"] = "auto"
-    """`adagrad`: row-wise Adagrad for item tables. `auto`: where the loss samples negatives, as a step then costs
-    what its batch touches."""
+    item_optimiser: Literal["auto", "same", "adagrad"] = "auto"
+    """`adagrad`: row-wise Adagrad for item tables; `same`: that of the layers. `auto`: row-wise where the loss samples
+    negatives, as a step then costs what its batch touches, and in recurrent networks, which learn sooner so."""
     learning_rate: Annotated[float, Range(5e-4, 1e-2, log=True)] = Field(2e-3, gt=0)
     """Peak step size."""
     item_learning_rate: float = Field(0.1, gt=0)

@@ -14,6 +14,7 @@ from onward.config import TrainConfig
 from onward.data.epochs import TrainingBatches
 from onward.data.sequences import Histories
 from onward.data.synthetic import as_histories, chain_events
+from onward.errors import ConfigError
 from onward.models.base import Items, build
 from onward.models.registry import model_class
 from onward.models.sequence import SequenceModel
@@ -125,17 +126,25 @@ def test_a_step_touches_the_rows_of_the_batch_and_no_other(loss: str, output: st
         assert touched["input.weight"] == inputs | scored
 
 
-@pytest.mark.parametrize("item_optimiser", ["auto", "adagrad"])
-@pytest.mark.parametrize("loss", ["cross_entropy", "sampled_softmax"])
+@pytest.mark.parametrize(
+    ("loss", "item_optimiser"),
+    [("cross_entropy", "auto"), ("cross_entropy", "same"), ("cross_entropy", "adagrad"), ("sampled_softmax", "auto")],
+)
 @pytest.mark.parametrize("name", ["gru", "sasrec"])
 def test_every_parameter_is_updated_by_exactly_one_part(name: str, loss: str, item_optimiser: str) -> None:
     model = _model(loss, name=name)
     optimiser = make_optimiser(model, TrainConfig(item_optimiser=item_optimiser))
     assert sorted(map(id, optimiser.parameters)) == sorted(map(id, model.parameters()))
     by_rows = [parameter for part in optimiser.parts[1:] for parameter in part.parameters]
-    wanted = [] if (loss, item_optimiser) == ("cross_entropy", "auto") else model.item_tables().values()
+    layers_way = item_optimiser == "same" or (name, loss, item_optimiser) == ("sasrec", "cross_entropy", "auto")
+    wanted = [] if layers_way else model.item_tables().values()
     assert list(map(id, by_rows)) == list(map(id, wanted))
     _update(model, optimiser)
+
+
+def test_the_layers_optimiser_refuses_tables_of_which_a_step_reaches_only_some_rows() -> None:
+    with pytest.raises(ConfigError, match=r"item_optimiser = 'same'.*'sampled_softmax'"):
+        make_optimiser(_model("sampled_softmax"), TrainConfig(item_optimiser="same"))
 
 
 @pytest.mark.parametrize("kind", ["adamw", "adagrad"])

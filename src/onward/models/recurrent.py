@@ -64,6 +64,8 @@ class Recurrent(SequenceModel):
 
     Config = RecurrentConfig
     traits = Traits(trainable=True, ordered=True)
+    # under AdamW it takes epochs until items that are rare have vectors that the gates can tell apart
+    item_optimiser = "adagrad"
     cell: ClassVar[type[nn.RNN | nn.LSTM | nn.GRU]]
 
     def make_input(self, config: SequenceConfig, n_items: int) -> nn.Module:

@@ -5,6 +5,8 @@ Legend: B rows, S states, D width.
 
 from __future__ import annotations
 
+from typing import ClassVar, Literal
+
 import torch
 from torch import Tensor
 
@@ -19,6 +21,8 @@ class SequenceLosses(SequenceInterest):
     """The training of a sequence model, as far as a batch goes."""
 
     chunk_rows: int = CHUNK_ROWS
+    item_optimiser: ClassVar[Literal["same", "adagrad"]] = "same"
+    """What `train.item_optimiser = "auto"` means where a step's gradient reaches every item."""
 
     def loss(self, batch: Batch) -> Tensor:
         """The configured loss of a batch, a scalar."""

@@ -18,6 +18,7 @@ from onward.models.sequence import SequenceModel
 from onward.preferences import apply_threads, preferences
 from onward.train.augmentation import check_augmentation
 from onward.train.features import fit_features
+from onward.train.optim import by_rows
 
 GPU_CHUNK_ROWS = 8192
 """Rows of logits over the catalog that keep a GPU busy."""
@@ -58,6 +59,7 @@ def make_model(data: Dataset, config: RunConfig) -> Made:
     if isinstance(model, SequenceModel):
         model.start_training(training, config.seed)
         check_augmentation(model, training, config.train)
+        by_rows(model, config.train)
     return Made(model, histories, training, divided, said)
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from onward.config import TrainConfig
+from onward.errors import ConfigError
 from onward.models.sequence import SequenceModel
 from onward.train.rows import RowAdagrad
 from onward.train.update_rules import Adagrad, AdamW, UpdateRule
@@ -93,14 +94,29 @@ class Optimiser:
             part.remember(parameter, name, tensor)
 
 
+def by_rows(model: SequenceModel, config: TrainConfig) -> bool:
+    """Whether row-wise Adagrad updates the item tables.
+
+    Raises:
+        ConfigError: `train.item_optimiser = "same"` for tables of which a step's gradient reaches only some rows.
+    """
+    if config.item_optimiser == "same" and model.config.touches_rows:
+        raise ConfigError(
+            f"train.item_optimiser = 'same' updates every item, and model.loss = '{model.config.loss}' reaches a "
+            "batch's items alone",
+            "leave it out, or use --set model.loss=cross_entropy",
+        )
+    chosen = model.item_optimiser if config.item_optimiser == "auto" else config.item_optimiser
+    return model.config.touches_rows or chosen == "adagrad"
+
+
 def make_optimiser(model: SequenceModel, config: TrainConfig) -> Optimiser:
-    """The configured optimiser of the layers, and row-wise Adagrad for item tables if asked or sparse.
+    """The configured optimiser of the layers, and row-wise Adagrad for item tables if asked or of the model.
 
     AdamW's weight decay acts on matrices of layers, never on item vectors, positions, biases or gains. Adagrad decays
     nothing.
     """
-    by_rows = model.config.touches_rows or config.item_optimiser == "adagrad"
-    tables = model.item_tables() if by_rows else {}
+    tables = model.item_tables() if by_rows(model, config) else {}
     layers = [(name, parameter) for name, parameter in model.named_parameters() if name not in tables]
     rate = config.learning_rate
     rows = RowAdagrad(tables.values(), config.item_learning_rate) if tables else None
