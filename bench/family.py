@@ -112,8 +112,8 @@ Written by `python bench/family.py`: every model on five public files at an equa
 trainings on a file, with dropout 0.2 and 0.5, of the same epochs, 64 wide, with the same batches and step size, seed 0
 (a quarter of the epochs where a row is trained for every prefix); the better on validation was tested once. Static
 models are as they come. Whole catalog; 95% intervals resample users. The budget is small and the same for all, so these
-rows say what a model gives without care: `docs/results.md` has what it can give. Rows of rnn, lstm and gru but those
-of yoochoose were measured when their item vectors were AdamW's, too (`train.item_optimiser = "same"`).
+rows say what a model gives without care: `docs/results.md` has what it can give. Rows of rnn, lstm, gru and bert4rec
+but those of yoochoose were measured when their item vectors were AdamW's, too (`train.item_optimiser = "same"`).
 Other work ran beside the trainings, now more and now less, so minutes can't be compared from row to row.
 """
 

@@ -128,7 +128,7 @@ class TrainConfig(Config):
     """Of the layers, and of item tables unless `item_optimiser` says otherwise."""
     item_optimiser: Literal["auto", "same", "adagrad"] = "auto"
     """`adagrad`: row-wise Adagrad for item tables; `same`: that of the layers. `auto`: row-wise where the loss samples
-    negatives, as a step then costs what its batch touches, and in recurrent networks, which learn sooner so."""
+    negatives, as a step then costs what its batch touches, and in RNN, LSTM, GRU and BERT4Rec, which learn sooner."""
     learning_rate: Annotated[float, Range(5e-4, 1e-2, log=True)] = Field(2e-3, gt=0)
     """Peak step size."""
     item_learning_rate: float = Field(0.1, gt=0)

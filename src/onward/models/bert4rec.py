@@ -47,6 +47,7 @@ class BERT4Rec(SASRec):
     name = "bert4rec"
     Config = BERT4RecConfig
     traits = Traits(trainable=True, ordered=True, causal=False, windows=("all", "last"), cloze=True)
+    item_optimiser = "adagrad"  # a row has few hidden events to learn items from
     config: BERT4RecConfig
 
     def build(self, config: SequenceConfig, n_items: int) -> None:

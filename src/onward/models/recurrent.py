@@ -64,8 +64,7 @@ class Recurrent(SequenceModel):
 
     Config = RecurrentConfig
     traits = Traits(trainable=True, ordered=True)
-    # under AdamW it takes epochs until items that are rare have vectors that the gates can tell apart
-    item_optimiser = "adagrad"
+    item_optimiser = "adagrad"  # under AdamW it takes epochs until the gates can tell rare items apart
     cell: ClassVar[type[nn.RNN | nn.LSTM | nn.GRU]]
 
     def make_input(self, config: SequenceConfig, n_items: int) -> nn.Module:
