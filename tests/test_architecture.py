@@ -15,7 +15,7 @@ ROWS = re.findall(r"^\|[^|]*\|([^|]+)\|(.+)\|$", LAYOUT, re.MULTILINE)[2:]
 
 
 def names(text: str) -> list[str]:
-    return re.findall(r"`([a-z][a-z0-9_/]*)`", text)
+    return re.findall(r"`([a-z_][a-z0-9_/]*)`", text)
 
 
 def test_every_part_and_every_module_that_is_named_is_there() -> None:
