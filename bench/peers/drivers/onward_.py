@@ -6,6 +6,7 @@ import contextlib
 import copy
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import protocol
 import torch
 from torch import Tensor
 
+from onward.bundle import export, load_bundle, write_bundle
 from onward.config import RunConfig, apply_settings, read_toml
 from onward.data.dataset import open_dataset
 from onward.data.epochs import TrainingBatches
@@ -21,7 +23,8 @@ from onward.data.prepare import prepare
 from onward.data.sequences import Ints
 from onward.data.split import split
 from onward.evaluate.validate import validation_metrics
-from onward.models.base import build, make_items
+from onward.models.base import Recommender, build, make_items
+from onward.models.onnx_export import export_encoder
 from onward.models.registry import model_class
 from onward.models.sequence import SequenceModel
 from onward.preferences import preferences
@@ -117,8 +120,18 @@ class Onward(protocol.Driver):
         return users, self.numbers[lists.items]
 
     def answer(self, number: int, k: int) -> object:
-        """`recommend` of the model, one request."""
-        return self.model.recommend(self.requests.select(slice(number, number + 1)), k, seen="exclude")
+        """`recommend` of the model, one request, as it is served: by its graph."""
+        return self.exported.recommend(self.requests.select(slice(number, number + 1)), k, seen="exclude")
+
+    @cached_property
+    def exported(self) -> Recommender:
+        """The model as it is at the first request, after `onward export --onnx`."""
+        folder, manifest = Path(self.config["folder"]), self.data.manifest
+        settings = {"name": self.model.name, **self.model.config.model_dump()}
+        config = self.run.model_copy(update={"dataset": manifest.hash, "model": settings})
+        plain = write_bundle(folder / "plain", self.model, self.data.catalog, config, manifest, {"seconds": 0.0})
+        path = export(plain, folder / "exported", encoder=export_encoder(self.model, grouped=False))
+        return load_bundle(path, onnx=True).model
 
     @contextlib.contextmanager
     def at_rest(self) -> Iterator[None]:
