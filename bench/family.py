@@ -113,7 +113,8 @@ trainings on a file, with dropout 0.2 and 0.5, of the same epochs, 64 wide, with
 (a quarter of the epochs where a row is trained for every prefix); the better on validation was tested once. Static
 models are as they come. Whole catalog; 95% intervals resample users. The budget is small and the same for all, so these
 rows say what a model gives without care: `docs/results.md` has what it can give. Rows of rnn, lstm, gru and bert4rec
-but those of yoochoose were measured when their item vectors were AdamW's, too (`train.item_optimiser = "same"`).
+were measured when their item vectors were AdamW's, too (`train.item_optimiser = "same"`), but for those of yoochoose
+and for gru and lstm on ml-1m.
 Other work ran beside the trainings, now more and now less, so minutes can't be compared from row to row.
 """
 
