@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -15,7 +17,7 @@ import protocol
 import torch
 from torch import Tensor
 
-from onward.bundle import export, load_bundle, write_bundle
+from onward.bundle import load_bundle, write_bundle
 from onward.config import RunConfig, apply_settings, read_toml
 from onward.data.dataset import open_dataset
 from onward.data.epochs import TrainingBatches
@@ -24,7 +26,6 @@ from onward.data.sequences import Ints
 from onward.data.split import split
 from onward.evaluate.validate import validation_metrics
 from onward.models.base import Recommender, build, make_items
-from onward.models.onnx_export import export_encoder
 from onward.models.registry import model_class
 from onward.models.sequence import SequenceModel
 from onward.preferences import preferences
@@ -130,8 +131,9 @@ class Onward(protocol.Driver):
         settings = {"name": self.model.name, **self.model.config.model_dump()}
         config = self.run.model_copy(update={"dataset": manifest.hash, "model": settings})
         plain = write_bundle(folder / "plain", self.model, self.data.catalog, config, manifest, {"seconds": 0.0})
-        path = export(plain, folder / "exported", encoder=export_encoder(self.model, grouped=False))
-        return load_bundle(path, onnx=True).model
+        words = [sys.executable, "-m", "onward", "export", str(plain), "-o", str(folder / "exported"), "--onnx"]
+        subprocess.run(words, check=True, stdout=subprocess.DEVNULL)  # its memory isn't that of training and answers
+        return load_bundle(folder / "exported", onnx=True).model
 
     @contextlib.contextmanager
     def at_rest(self) -> Iterator[None]:
