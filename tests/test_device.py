@@ -33,8 +33,11 @@ def test_an_unknown_device_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_only_a_gpu_is_told_to_be_reproducible() -> None:
+    assert torch.utils.deterministic.fill_uninitialized_memory
     with reproducible(torch.device("cuda")):
         assert torch.are_deterministic_algorithms_enabled()
+        assert not torch.utils.deterministic.fill_uninitialized_memory
     assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.utils.deterministic.fill_uninitialized_memory
     with reproducible(torch.device("cpu")):
         assert not torch.are_deterministic_algorithms_enabled()

@@ -37,6 +37,10 @@ def _batch(lists: list[list[int]], group: list[int] | None = None) -> Batch:
     return steps.cloze(steps.start, steps.end - 1)
 
 
+def _rows(lengths: torch.Tensor) -> Batch:
+    return Batch(lengths, torch.ones(int(lengths.sum()), dtype=torch.int64), None, None, None, None)
+
+
 def test_windows_are_whole_and_each_step_its_own_target() -> None:
     histories = Histories.from_lists([[1, 2, 3, 4, 5, 6, 7, 8, 9], [10]], V)
     batches = TrainingBatches(histories, 6, 100, seed=0, windows="all", cloze=True)
@@ -55,14 +59,13 @@ def test_windows_are_whole_and_each_step_its_own_target() -> None:
 
 def test_a_share_is_hidden_at_least_one_step_a_row_and_sometimes_the_newest_alone() -> None:
     model = _model(hidden=0.3, newest_only=0.25)
-    lengths = torch.full((4000,), 10)
-    hidden = model._hide(lengths).view(4000, 10)
+    hidden = model._hide(_rows(torch.full((4000,), 10))).view(4000, 10)
     assert hidden.any(1).all()
     newest_only = hidden[:, -1] & (hidden.sum(1) == 1)
     expected = 0.25 + 0.75 * (0.7**10 + 0.3 * 0.7**9)  # chosen, or nothing drawn, or it alone drawn
     assert abs(newest_only.float().mean().item() - expected) < 0.03
     assert abs(hidden[:, :-1].float().mean().item() - 0.75 * 0.3) < 0.01
-    short = model._hide(torch.tensor([1, 2, 1]))
+    short = model._hide(_rows(torch.tensor([1, 2, 1])))
     assert short[[0, 3]].all()
 
 
@@ -167,9 +170,9 @@ def test_nothing_of_a_hidden_step_is_input(monkeypatch: pytest.MonkeyPatch) -> N
     hidden_step = torch.tensor([2, 3])
     seen: list[torch.Tensor] = []
 
-    def hide(lengths: torch.Tensor) -> torch.Tensor:
-        hidden = torch.zeros(int(lengths.sum()), dtype=torch.bool)
-        begin = lengths.cumsum(0) - lengths
+    def hide(batch: Batch) -> torch.Tensor:
+        hidden = torch.zeros(batch.n_steps, dtype=torch.bool)
+        begin = batch.lengths.cumsum(0) - batch.lengths
         hidden[(begin[:, None] + hidden_step).flatten()] = True
         return hidden
 

@@ -44,6 +44,7 @@ class Batch:
         about: column -> (B, ...) what is known of each row as a whole (`Histories.about`).
         friends: recent events of friends as each step's target was asked for, then as the starts of `opens` were: N + O
             moments. None where no links are read.
+        counted: steps of the longest row, counted before the batch went to a device; None on the processor.
     """
 
     lengths: Tensor
@@ -62,6 +63,25 @@ class Batch:
     following: Mapping[str, Tensor] = field(default_factory=dict)
     about: Mapping[str, Tensor] = field(default_factory=dict)
     friends: FriendEvents | None = None
+    counted: int | None = None
+
+    @property
+    def n_steps(self) -> int:
+        """N; unlike a sum of the lengths, it is known without waiting for a device."""
+        return len(self.items if self.bags is None else self.bags)
+
+    @property
+    def longest(self) -> int:
+        """Steps of the longest row."""
+        if self.counted is not None:
+            return self.counted
+        return int(self.lengths if len(self.lengths) == 1 else self.lengths.max())
+
+    @property
+    def row_of_step(self) -> Tensor:
+        """(N,) int64 the row that each step is of."""
+        rows = torch.arange(len(self.lengths), device=self.lengths.device)
+        return rows.repeat_interleave(self.lengths, output_size=self.n_steps)
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
@@ -72,9 +92,9 @@ class Batch:
             if isinstance(column, dict)
             else column.to(device)
             for name, column in vars(self).items()
-            if column is not None
+            if column is not None and name != "counted"
         }
-        return replace(self, **moved)
+        return replace(self, **moved, counted=self.longest)
 
     def asked(self) -> tuple[Tensor | None, Tensor | None]:
         """(S,) int64 the distinct steps that targets follow, None for every step; and (T,) int64 which of them each
@@ -86,7 +106,7 @@ class Batch:
 
     def after_events(self, asked: Tensor) -> Tensor:
         """Those of the steps that `asked` gives which are steps: not the starts of histories, which come last."""
-        return asked if self.opens is None else asked[asked < int(self.lengths.sum())]
+        return asked if self.opens is None else asked[asked < self.n_steps]
 
     def targets_at(self, chosen_N: Tensor) -> Batch:
         """The same inputs with the targets of some steps only, and of starts; `chosen_N` is (N,) bool."""

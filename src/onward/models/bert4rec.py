@@ -73,7 +73,7 @@ class BERT4Rec(SASRec):
 
     def loss(self, batch: Batch) -> Tensor:
         """The configured loss over the steps that are hidden, of a batch in which each step is its own target."""
-        hidden_N = self._hide(batch.lengths)
+        hidden_N = self._hide(batch)
         rows = Rows(batch)
         inputs_ND = self._vectors(batch).where(~hidden_N[:, None], self._mask(batch))
         states_ND = rows.flat(self.encode(rows.padded(inputs_ND), rows))
@@ -85,9 +85,9 @@ class BERT4Rec(SASRec):
 
     def answer_states(self, batch: Batch, places: Tensor) -> Tensor:
         """(n, D) for each step the state at a mask after its row."""
-        steps = torch.arange(int(batch.lengths.sum()), device=batch.lengths.device)
-        row_N = torch.arange(len(batch.lengths), device=steps.device).repeat_interleave(batch.lengths)
-        longer = Rows(replace(batch, lengths=batch.lengths + 1))
+        steps = torch.arange(batch.n_steps, device=batch.lengths.device)
+        row_N = batch.row_of_step
+        longer = Rows(batch, more=1)
         inputs = self._mask(batch).repeat(len(steps) + len(batch.lengths), 1)
         inputs = inputs.index_copy(0, steps + row_N, self._vectors(batch))
         states = longer.flat(self.encode(longer.padded(inputs), longer))
@@ -98,11 +98,12 @@ class BERT4Rec(SASRec):
         vector: Tensor = self.input(batch.items.new_zeros(1), batch.items.new_zeros(1))
         return vector
 
-    def _hide(self, lengths: Tensor) -> Tensor:
+    def _hide(self, batch: Batch) -> Tensor:
         """(N,) bool: steps to hide, at least one of each row."""
-        drawn = torch.rand(int(lengths.sum()) + len(lengths), generator=generator()).to(lengths.device)
+        lengths = batch.lengths
+        drawn = torch.rand(batch.n_steps + len(lengths), generator=generator()).to(lengths.device)
         newest_only_B = drawn[: len(lengths)] < self.config.newest_only
-        row_N = torch.arange(len(lengths), device=lengths.device).repeat_interleave(lengths)
+        row_N = batch.row_of_step
         hidden_N = (drawn[len(lengths) :] < self.config.hidden) & ~newest_only_B[row_N]
         none_B = torch.zeros_like(lengths).index_add(0, row_N, hidden_N.long()) == 0
         hidden_N[(lengths.cumsum(0) - 1)[none_B]] = True

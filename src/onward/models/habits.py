@@ -77,7 +77,7 @@ class Habits:
         rows, longest = len(batch.lengths), int(place_M.max()) + 1
         row_U = key // width
         slot_U = torch.arange(len(key), device=key.device) - torch.searchsorted(row_U, row_U)
-        row_S = torch.repeat_interleave(batch.lengths)[steps_S]
+        row_S = batch.row_of_step[steps_S]
         at_M = row_M * longest + place_M
 
         def padded(values_M: Tensor, padding: int) -> Tensor:
@@ -86,7 +86,7 @@ class Habits:
             return flat.index_copy(0, at_M, values_M).view(rows, longest)[row_S]
 
         # padding is younger than anything asked for, so it never counts
-        age_SP = steps_S[:, None] - padded(step_M, int(batch.lengths.sum()))
+        age_SP = steps_S[:, None] - padded(step_M, batch.n_steps)
         slot_SP, there_SP = padded(slot_U[which_M], 0), age_SP >= 0
         age_SP = age_SP.clamp(min=0).to(dtype)
         days_SP = _days(batch, steps_S, step_M, padded, dtype) if batch.times is not None else torch.zeros_like(age_SP)
@@ -136,14 +136,14 @@ class Habits:
 
 def _members(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     """(M,) int64 each member's step, of N, its row, and its number within the row."""
-    steps = torch.arange(int(batch.lengths.sum()), device=batch.items.device)
+    steps = torch.arange(batch.n_steps, device=batch.items.device)
     first = steps if batch.bags is None else batch.bags
     step = (
         steps
         if batch.bags is None
         else steps.repeat_interleave(first.diff(append=first.new_tensor([len(batch.items)])))
     )
-    row = torch.repeat_interleave(batch.lengths)[step]
+    row = batch.row_of_step[step]
     begin = first[batch.lengths.cumsum(0) - batch.lengths]
     return step, row, torch.arange(len(step), device=step.device) - begin[row]
 

@@ -91,13 +91,20 @@ class HSTUBlock(nn.Module):
             gate_BLD, query = F.silu(F.linear(newest_B1D, of_gate)), F.silu(F.linear(newest_B1D, of_query))
             value, key = F.silu(F.linear(normed_BLD, of_value)), F.silu(F.linear(normed_BLD, of_key))
         value, query, key = (x.view(*x.shape[:2], self.heads, -1).transpose(1, 2) for x in (value, query, key))
-        time_bias_BLL = self.time_bias.index_select(0, bucket_BLL.flatten()).view_as(bucket_BLL)
-        bias_BLL = self.position_bias[distance_LL] + time_bias_BLL
+        bias_BLL = _picked(self.position_bias, distance_LL) + _picked(self.time_bias, bucket_BLL)
         weights_BHLL = F.silu(query @ key.transpose(2, 3) + bias_BLL[:, None]) * share_LL.unsqueeze(-3)
         mixed_BLD = (weights_BHLL @ value).transpose(1, 2).flatten(2)
         gated_BLD = dropout(self.mixed_norm(mixed_BLD) * gate_BLD, self.rate, self.training)
         added_BLD: Tensor = self.project(gated_BLD)
         return at_steps(x_BLD, asked) + added_BLD
+
+
+def _picked(numbers: Tensor, places: Tensor) -> Tensor:
+    """(...) those of (n,) numbers that stand at some places. On a GPU many gradients of one number are added by the
+    kernel of embeddings, which is reproducible without adding one by one."""
+    if places.device.type == "cpu":
+        return numbers.index_select(0, places.flatten()).view_as(places)
+    return F.embedding(places, numbers[:, None]).squeeze(-1)
 
 
 class HSTU(NewestAlone):

@@ -105,7 +105,7 @@ class InterestHead(nn.Module):
     def told(self, batch: Batch, places: Tensor | None) -> Told:
         """What each row's values say after some steps, (S,) int64, or after every step; of zeros where nothing does."""
         if self.process is None or batch.values is None:
-            steps = int(batch.lengths.sum()) if places is None else len(places)
+            steps = batch.n_steps if places is None else len(places)
             zeros = torch.zeros(steps, self.extra + 1, device=batch.items.device)
             return Told(zeros[:, 1:], zeros[:, 0])
         told = self.process.told(self.scale(batch.values).clamp(0, 1), batch)

@@ -94,10 +94,16 @@ class _ChunkedSoftmax(torch.autograd.Function):
         loss = -(log_target * weights).sum()
         # the gradient by the logits is the probabilities less one at the target; subtracted in the same rounding, so
         # that a target of probability one gives no gradient
-        every = torch.arange(len(states), device=states.device) if owners is None else owners
-        grad_states.index_add_(0, every, low_table[targets] * scale[:, None], alpha=-1)
-        at_targets = _weighted(states[every], scale, precision)
-        grad_output.index_add_(1, targets, at_targets.to(states.dtype), alpha=-1)
+        wanted = low_table[targets] * scale[:, None]
+        if owners is None:
+            grad_states -= wanted
+        else:
+            grad_states.index_add_(0, owners, wanted, alpha=-1)
+        at_targets = _weighted(states if owners is None else states[owners], scale, precision).to(states.dtype)
+        if states.device.type == "cpu":
+            grad_output.index_add_(1, targets, at_targets, alpha=-1)
+        else:
+            grad_output -= rows_added(at_targets.T, targets, len(table)).T
         grad_table, grad_bias = grad_output[:-1].T.contiguous(), grad_output[-1].contiguous()
         mixed = (None, None) if asked is None else (-scale, scale - weights)
         ctx.save_for_backward(grad_states, grad_table, grad_bias, *mixed)
@@ -107,6 +113,16 @@ class _ChunkedSoftmax(torch.autograd.Function):
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         gradients = (None if grad is None else grad * grad_output for grad in ctx.saved_tensors)
         return *gradients, None, None, None, None, None
+
+
+def rows_added(values: Tensor, rows: Tensor, size: int) -> Tensor:
+    """(size, D) sums of those of (N, D) values that go to each row, (N,) int64.
+
+    On a GPU `index_add_` adds in any order, or, told to be reproducible, one by one within a row; this kernel, which
+    makes the gradient of embeddings, is reproducible and adds in parallel.
+    """
+    added: Tensor = torch.ops.aten.embedding_dense_backward(values, rows, size, -1, False)
+    return added
 
 
 def _targets_of(rows: slice, size: int, owners: Tensor | None, device: torch.device) -> tuple[slice, Tensor]:

@@ -87,7 +87,7 @@ class Repeat(nn.Module):
         steps_S = every if asked is None else asked
         of_T = every if owners is None else owners
         # where nothing is in the history yet, nothing can be repeated: those steps come last
-        steps_S = steps_S[steps_S < int(batch.lengths.sum())]
+        steps_S = steps_S[steps_S < batch.n_steps]
         states_SD = states_SD[: len(steps_S)]
         inside_T = of_T < len(steps_S)
         habits = Habits.of(batch, steps_S, states_SD.dtype)

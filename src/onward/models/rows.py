@@ -17,6 +17,12 @@ from onward.data.batch import Batch
 class Rows:
     """Where the steps of a batch stand when each row is padded on the right to the longest.
 
+    Places come from numbers that the batch knows, so that a processor needn't wait for a GPU to tell them; and padding
+    gathers, since PyTorch's ways of scattering add one by one, or sort on a GPU that is told to be reproducible.
+
+    Args:
+        more: steps that each row has beyond those of the batch.
+
     Attributes:
         batch: the batch, its columns flat over the real steps.
         lengths: (B,) int64 steps of each row.
@@ -24,11 +30,12 @@ class Rows:
         full: whether there is no padding.
     """
 
-    def __init__(self, batch: Batch) -> None:
-        self.batch, self.lengths = batch, batch.lengths
-        self.longest = int(self.lengths if len(self.lengths) == 1 else self.lengths.max())
-        self.full = len(self.lengths) == 1 or int(self.lengths.sum()) == len(self.lengths) * self.longest
-        self._slots = None if self.full else self.real.flatten().nonzero().squeeze(1)
+    def __init__(self, batch: Batch, more: int = 0) -> None:
+        self.batch, self.lengths = batch, batch.lengths + more if more else batch.lengths
+        self.longest = batch.longest + more
+        self._size = len(self.lengths) * self.longest
+        self._n = self._size if len(self.lengths) == 1 else batch.n_steps + more * len(self.lengths)
+        self.full = self._n == self._size
 
     @cached_property
     def real(self) -> Tensor:
@@ -37,42 +44,60 @@ class Rows:
 
     def padded(self, flat: Tensor) -> Tensor:
         """(N, ...) a value a step to (B, L, ...), zero on padding."""
-        if self._slots is not None:
-            size = len(self.lengths) * self.longest
-            flat = _Pad.apply(flat, self._slots, size)  # type: ignore[no-untyped-call]
+        if not self.full:
+            flat = _Pad.apply(flat, self._sources, self._gaps, self._slots)  # type: ignore[no-untyped-call]
         return flat.view(len(self.lengths), self.longest, *flat.shape[1:])
 
     def flat(self, padded: Tensor) -> Tensor:
         """(B, L, ...) to (N, ...), the real steps row by row."""
         flat = padded.flatten(0, 1)
-        if self._slots is not None:
-            flat = _Pick.apply(flat, self._slots)  # type: ignore[no-untyped-call]
+        if not self.full:
+            flat = _Pick.apply(flat, self._sources, self._gaps, self._slots)  # type: ignore[no-untyped-call]
         return flat
+
+    @cached_property
+    def _slots(self) -> Tensor:
+        """(N,) int64: the place of each step among the B x L padded."""
+        return torch.nonzero_static(self.real.flatten(), size=self._n).squeeze(1)
+
+    @cached_property
+    def _gaps(self) -> Tensor:
+        """(B x L - N,) int64: places of padding."""
+        return torch.nonzero_static(~self.real.flatten(), size=self._size - self._n).squeeze(1)
+
+    @cached_property
+    def _sources(self) -> Tensor:
+        """(B x L,) int64: the step that stands at each place; on padding some step, the row's last."""
+        ends_B1 = self.lengths.cumsum(0)[:, None]
+        step_L = torch.arange(self.longest, device=ends_B1.device)
+        return torch.minimum(ends_B1 - self.lengths[:, None] + step_L, ends_B1 - 1).flatten()
+
+
+def _spread(flat: Tensor, sources: Tensor, gaps: Tensor) -> Tensor:
+    return flat.index_select(0, sources).index_fill_(0, gaps, 0)
 
 
 class _Pad(torch.autograd.Function):
-    """Rows to their places among zeros. The gradient picks them again; PyTorch's own ways add one by one."""
+    """Rows to their places among zeros; the gradient picks them again."""
 
     @staticmethod
-    def forward(ctx: Any, flat: Tensor, places: Tensor, size: int) -> Tensor:
-        ctx.save_for_backward(places)
-        return flat.new_zeros(size, *flat.shape[1:]).index_copy_(0, places, flat)
+    def forward(ctx: Any, flat: Tensor, sources: Tensor, gaps: Tensor, slots: Tensor) -> Tensor:
+        ctx.save_for_backward(slots)
+        return _spread(flat, sources, gaps)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        return grad.index_select(0, *ctx.saved_tensors), None, None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        return grad.index_select(0, *ctx.saved_tensors), None, None, None
 
 
 class _Pick(torch.autograd.Function):
     """Rows at distinct places; the gradient puts them back."""
 
     @staticmethod
-    def forward(ctx: Any, padded: Tensor, places: Tensor) -> Tensor:
-        ctx.save_for_backward(places)
-        ctx.size = len(padded)
-        return padded.index_select(0, places)
+    def forward(ctx: Any, padded: Tensor, sources: Tensor, gaps: Tensor, slots: Tensor) -> Tensor:
+        ctx.save_for_backward(sources, gaps)
+        return padded.index_select(0, slots)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        (places,) = ctx.saved_tensors
-        return grad.new_zeros(ctx.size, *grad.shape[1:]).index_copy_(0, places, grad), None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        return _spread(grad, *ctx.saved_tensors), None, None, None

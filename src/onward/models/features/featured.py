@@ -133,7 +133,7 @@ class Featured:
         """
         if not self.asks:
             return states
-        row_N = torch.arange(len(batch.lengths), device=states.device).repeat_interleave(batch.lengths)
+        row_N = batch.row_of_step
         times = torch.full_like(row_N, MISSING_TIME) if batch.times is None else batch.times
         if batch.opens is not None:
             row_N = torch.cat([row_N, batch.opens])
