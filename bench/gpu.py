@@ -1,10 +1,11 @@
 """What a GPU gives, beside the processor of the same machine, in one run; and that both say the same.
 
-    python bench/gpu.py DATASET [--small DATASET] [--only agree repeat speed serve] [--out bench/GPU.md]
+    python bench/gpu.py DATASET [--small DATASET] [--only agree repeat steps speed serve] [--out FILE]
 
 `agree` trains every model for one epoch without dropout on both, scores one bundle on both, and compares; `repeat`
-trains twice with one seed; `speed` trains, evaluates and recommends; `serve` runs the server on both. `--small` is the
-dataset of the first two. Exits with 1 where the devices differ by more than rounding.
+trains twice with one seed; `steps` times nothing but training steps; `speed` trains, evaluates and recommends; `serve`
+runs the server on both. `--small` is the dataset of the first two. `--out` keeps the figures as JSON. Exits with 1
+where the devices differ by more than rounding.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +28,18 @@ import torch
 
 import onward
 from onward.bundle import load_bundle
+from onward.config import apply_settings
 from onward.data.dataset import open_dataset
+from onward.device import reproducible
 from onward.errors import OnwardError
 from onward.models.registry import MODELS, model_class
+from onward.models.sequence import SequenceModel
+from onward.threads import team
+from onward.train.gradients import Gradients
+from onward.train.loop import make_batches
+from onward.train.make import make_model, place
+from onward.train.optim import make_optimiser
+from onward.train.resolve import resolve
 
 HERE = Path(__file__).parent
 COMMAND = [sys.executable, "-m", "onward"]
@@ -40,6 +51,8 @@ PART = ("train.stop_after=0.1",)
 TRAINING = [f"train.batch_tokens={BATCH}", f"model.max_length={LENGTH}", "train.validate_every=100"]
 SERVED, CLIENTS, SECONDS = 400, 16, 8.0
 """Users whose lists are compared, requests at a time, and seconds of load."""
+WARM, STEPS = 20, 100
+"""Training steps before the clock runs, and while it does."""
 
 
 def command(device: str, *words: str, threads: int = 0) -> dict[str, Any]:
@@ -128,6 +141,42 @@ def repeat(dataset: Path, folder: Path) -> dict[str, bool]:
     with ThreadPoolExecutor(2 * len(models)) as pool:
         made = [[pool.submit(weights, model, turn) for turn in (1, 2)] for model in models]
         return {model: one.result() == two.result() for model, (one, two) in zip(models, made, strict=True)}
+
+
+def steps(dataset: Path) -> list[dict[str, Any]]:
+    """Milliseconds of a training step of every model, 64 wide, on the device that `ONWARD_DEVICE` chooses: the batch,
+    its gradient and the update. The first steps, in which kernels are loaded and chosen, are left out."""
+    trained = [name for name in MODELS if model_class(name).traits.trainable]
+    rows = []
+    for model, tokens in (("sasrec", 2048), ("sasrec", 25600), *((name, BATCH) for name in trained)):
+        data = open_dataset(dataset)
+        words = [f"model.name={model}", "model.width=64", f"model.max_length={LENGTH}", f"train.batch_tokens={tokens}"]
+        config = resolve(data, apply_settings({}, words), model, "last", False, 0)
+        made = make_model(data, config)
+        assert isinstance(made.model, SequenceModel)
+        device = place(made.model)
+        with reproducible(device), team(1) as threads:
+            batches = make_batches(made.model, made.training, config.train, 0, config.split.request_time)
+            optimiser = make_optimiser(made.model, config.train)
+            gradients = Gradients(made.model.train(), batches, 0, threads)
+            events, begun = 0, 0.0
+            for number, windows in enumerate(islice(chain.from_iterable(map(batches.epoch, count())), WARM + STEPS)):
+                if number == WARM:
+                    _settled(device)
+                    events, begun = 0, time.perf_counter()
+                events += gradients.of(windows, number)[1]
+                optimiser.update(config.train.clip_norm)
+            _settled(device)
+            seconds = time.perf_counter() - begun
+        row = {"model": model, "tokens": tokens, "ms": seconds / STEPS * 1e3, "targets_per_second": events / seconds}
+        rows.append(row)
+        print(json.dumps(row), file=sys.stderr, flush=True)
+    return rows
+
+
+def _settled(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
 
 
 def speed(dataset: Path, folder: Path) -> list[dict[str, Any]]:
@@ -232,7 +281,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--small", type=Path)
-    parser.add_argument("--only", nargs="+", default=["agree", "repeat", "speed", "serve"])
+    parser.add_argument("--only", nargs="+", default=["agree", "repeat", "steps", "speed", "serve"])
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     small = given.small or given.dataset
@@ -247,6 +296,8 @@ def main() -> int:
                 found[section] = agree(small, folder)
             elif section == "repeat":
                 found[section] = repeat(small, folder)
+            elif section == "steps":
+                found[section] = steps(given.dataset)
             elif section == "speed":
                 found[section] = speed(given.dataset, folder)
             else:

@@ -1,4 +1,4 @@
-"""bench/RESULTS.md from the records of a run."""
+"""A page such as bench/RESULTS.md from the records of a run."""
 
 from __future__ import annotations
 
@@ -46,14 +46,19 @@ HOW = """\
 
 def write_report(records: Records, path: Path) -> None:
     """Write the page; what was not measured is left out."""
-    parts = [_head(records)]
+    parts = [_head(records, picture_of(path))]
     for length in settings.LENGTHS:
         parts += _throughput(records, length)
     parts += [*_quality(records), *_static(records), *_imports(records), *_bars(records), *_how(records), _settings()]
     path.write_text("\n".join(parts), encoding="utf-8")
 
 
-def _head(records: Records) -> str:
+def picture_of(page: Path) -> Path:
+    """Where the picture of a page is."""
+    return page.with_name(f"{page.stem.lower()}.png")
+
+
+def _head(records: Records, picture: Path) -> str:
     (run,) = records.of(stage="run")
     machine = run["machine"]
     facts = [line for line in records.of(do="facts") if line["stage"] != "run"]
@@ -73,7 +78,7 @@ Made by `make bench-peers` (`bench/peers/run.py`), {data["begun"]}. Not edited b
 - Versions: {versions}.
 - Everything else on the machine kept {others:.2f} of a core busy at most while a library trained.
 
-![Training speed, and quality against time](results.png)
+![Training speed, and quality against time]({picture.name})
 """
 
 

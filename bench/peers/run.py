@@ -3,7 +3,7 @@
 python bench/peers/run.py [--data FILE] [--quick]
 
 Without --data it runs on MovieLens-100K. Measurements go to .bench/results.jsonl as they are made: a run that was
-stopped goes on with --stages, and --stages none only writes the report again.
+stopped goes on with --stages, and --stages none only writes the report again. --page keeps another machine's page.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import settings
 from records import Records
-from report import write_report
+from report import picture_of, write_report
 from stages import Plan, Run
 from venvs import CACHE, ensure, interpreter, versions
 
@@ -38,11 +38,12 @@ def main(arguments: list[str]) -> int:
         ensure(name, options.torch)
     if stages:
         _measure(Run(options.data, _plan(options), records), stages, chosen, options, records)
-    out = CACHE if options.quick else settings.HERE.parent
-    write_report(records, out / "RESULTS.md")
-    plot = [str(interpreter("plot")), str(settings.HERE / "plot.py"), str(records.path), str(out / "results.png")]
+    page = (CACHE if options.quick else settings.HERE.parent) / options.page
+    picture = picture_of(page)
+    write_report(records, page)
+    plot = [str(interpreter("plot")), str(settings.HERE / "plot.py"), str(records.path), str(picture)]
     subprocess.run(plot, check=True)
-    print(f"wrote {out / 'RESULTS.md'} and {out / 'results.png'} after {(time.time() - begin) / 60:.0f} minutes")
+    print(f"wrote {page} and {picture} after {(time.time() - begin) / 60:.0f} minutes")
     return 0
 
 
@@ -79,6 +80,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--stages", default=",".join(STAGES), help=f"some of {','.join(STAGES)}, or none")
     parser.add_argument("--only", type=lambda text: text.split(","), help="who takes part, such as onward,replay")
     parser.add_argument("--threads", type=int, default=usable_cores(), help="threads of every library (all cores)")
+    parser.add_argument("--page", default="RESULTS.md", help="name of the report, its picture beside it (RESULTS.md)")
     parser.add_argument("--torch", default="torch==2.13.0", help="PyTorch of the peers' environments")
     return parser.parse_args(arguments)
 

@@ -136,8 +136,9 @@ def test_bars_are_judged_within_one_run_and_only_on_their_file(tmp_path: Path) -
 
 
 def test_the_report_shows_what_was_measured(tmp_path: Path) -> None:
-    write_report(measured(tmp_path / "a.jsonl", "ml-1m_sas"), tmp_path / "RESULTS.md")
-    text = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
+    write_report(measured(tmp_path / "a.jsonl", "ml-1m_sas"), tmp_path / "RESULTS_OLD.md")
+    text = (tmp_path / "RESULTS_OLD.md").read_text(encoding="utf-8")
+    assert "](results_old.png)" in text
     assert "| RePlay | 5,000 (5,000 to 5,000) | 10.0 | 5% | 0.5 + 0.2 | 100 |" in text
     assert "kept 0.10 of a core busy" in text
     assert "RecBole |" not in text
