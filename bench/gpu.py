@@ -238,9 +238,11 @@ def serve(dataset: Path, model: Path, folder: Path) -> dict[str, Any]:
         try:
             with onward.Client(f"http://127.0.0.1:{port}") as client:
                 for _ in range(600):
-                    if _ready(client):
+                    if _ready(client) or server.poll() is not None:
                         break
                     time.sleep(0.1)
+                if server.poll() is not None:
+                    raise RuntimeError(f"the server on {device} ended: {Path(log.name).read_text()[-1500:]}")
                 lists[device] = [[one.item for one in client.recommend(user, k=10).items] for user in users[:SERVED]]
             found[device] = load(f"http://127.0.0.1:{port}", users)
         finally:
