@@ -75,13 +75,22 @@ class _ChunkedSoftmax(torch.autograd.Function):
         low_states, low_table, low_bias = states.to(precision), table.to(precision), bias.to(precision)
         log_target, grad_states = torch.empty_like(scale), torch.empty_like(states)
         grad_output = states.new_zeros(table.shape[1] + 1, len(table))
-        buffers = low_states.new_empty(2, min(chunk_rows, len(states)), len(table))
+        on_processor, whole = states.device.type == "cpu", precision == states.dtype
+        if on_processor and whole:  # a bias as one more column spares writing it into each logit beforehand
+            wide_states, wide_table = (
+                F.pad(states, (0, 1), value=1.0),
+                torch.cat([table, bias[:, None]], 1).T.contiguous(),
+            )
+        buffers = low_states.new_empty(1 if on_processor else 2, min(chunk_rows, len(states)), len(table))
         for first in range(0, len(states), chunk_rows):
             rows = slice(first, first + chunk_rows)
             state = low_states[rows]
-            logits, probabilities = buffers[0, : len(state)], buffers[1, : len(state)]
-            torch.addmm(low_bias, state, low_table.T, out=logits)
-            torch.softmax(logits, 1, out=probabilities)
+            logits, probabilities = buffers[0, : len(state)], buffers[-1, : len(state)]
+            if on_processor and whole:
+                torch.mm(wide_states[rows], wide_table, out=logits)
+            else:
+                torch.addmm(low_bias, state, low_table.T, out=logits)
+            torch.softmax(logits, 1, out=probabilities)  # a processor's kernel reads a row before it writes it
             mine, place = _targets_of(rows, len(state), owners, states.device)
             log_target[mine] = probabilities[place, targets[mine]].to(scale.dtype).log()
             if asked is not None and other is not None:
@@ -90,7 +99,11 @@ class _ChunkedSoftmax(torch.autograd.Function):
                 scale[mine] *= (from_softmax - log_target[mine]).exp()
             row_scale = scale[mine] if owners is None else scale.new_zeros(len(state)).index_add_(0, place, scale[mine])
             torch.mul(probabilities @ low_table, row_scale[:, None], out=grad_states[rows])
-            grad_output += _weighted(states[rows], row_scale, precision) @ probabilities
+            weighted = _weighted(states[rows], row_scale)
+            if whole:
+                grad_output.addmm_(weighted.T, probabilities)
+            else:
+                grad_output += weighted.to(precision).T.contiguous() @ probabilities
         loss = -(log_target * weights).sum()
         # the gradient by the logits is the probabilities less one at the target; subtracted in the same rounding, so
         # that a target of probability one gives no gradient
@@ -99,11 +112,11 @@ class _ChunkedSoftmax(torch.autograd.Function):
             grad_states -= wanted
         else:
             grad_states.index_add_(0, owners, wanted, alpha=-1)
-        at_targets = _weighted(states if owners is None else states[owners], scale, precision).to(states.dtype)
-        if states.device.type == "cpu":
-            grad_output.index_add_(1, targets, at_targets, alpha=-1)
+        at_targets = _weighted(states if owners is None else states[owners], scale).to(precision).to(states.dtype)
+        if on_processor:
+            grad_output.index_add_(1, targets, at_targets.T.contiguous(), alpha=-1)
         else:
-            grad_output -= rows_added(at_targets.T, targets, len(table)).T
+            grad_output -= rows_added(at_targets, targets, len(table)).T
         grad_table, grad_bias = grad_output[:-1].T.contiguous(), grad_output[-1].contiguous()
         mixed = (None, None) if asked is None else (-scale, scale - weights)
         ctx.save_for_backward(grad_states, grad_table, grad_bias, *mixed)
@@ -133,9 +146,9 @@ def _targets_of(rows: slice, size: int, owners: Tensor | None, device: torch.dev
     return slice(begin, end), owners[begin:end] - rows.start
 
 
-def _weighted(states: Tensor, scale: Tensor, precision: torch.dtype) -> Tensor:
-    """(D + 1, N): states times their weights, and the weights, since a bias is one more column whose state is 1."""
-    return torch.cat([states * scale[:, None], scale[:, None]], 1).to(precision).T.contiguous()
+def _weighted(states: Tensor, scale: Tensor) -> Tensor:
+    """(N, D + 1): states times their weights, and the weights, since a bias is one more column whose state is 1."""
+    return torch.cat([states * scale[:, None], scale[:, None]], 1)
 
 
 def supervised_contrastive(states: Tensor, labels: Tensor, temperature: float) -> Tensor:
