@@ -73,23 +73,22 @@ class _ChunkedSoftmax(torch.autograd.Function):
         weights = weights / weights.sum()
         scale = weights.clone()  # (T,) weight of each target's softmax in the gradient
         low_states, low_table, low_bias = states.to(precision), table.to(precision), bias.to(precision)
+        wide = F.pad(states, (0, 1), value=1.0)  # (S, D + 1): a bias is one more column whose state is 1
         log_target, grad_states = torch.empty_like(scale), torch.empty_like(states)
         grad_output = states.new_zeros(table.shape[1] + 1, len(table))
         on_processor, whole = states.device.type == "cpu", precision == states.dtype
-        if on_processor and whole:  # a bias as one more column spares writing it into each logit beforehand
-            wide_states, wide_table = (
-                F.pad(states, (0, 1), value=1.0),
-                torch.cat([table, bias[:, None]], 1).T.contiguous(),
-            )
+        wide_table = None
+        if on_processor and whole:  # spares writing the bias into each logit beforehand
+            wide_table = torch.cat([table, bias[:, None]], 1).T.contiguous()
         buffers = low_states.new_empty(1 if on_processor else 2, min(chunk_rows, len(states)), len(table))
         for first in range(0, len(states), chunk_rows):
             rows = slice(first, first + chunk_rows)
             state = low_states[rows]
             logits, probabilities = buffers[0, : len(state)], buffers[-1, : len(state)]
-            if on_processor and whole:
-                torch.mm(wide_states[rows], wide_table, out=logits)
-            else:
+            if wide_table is None:
                 torch.addmm(low_bias, state, low_table.T, out=logits)
+            else:
+                torch.mm(wide[rows], wide_table, out=logits)
             torch.softmax(logits, 1, out=probabilities)  # a processor's kernel reads a row before it writes it
             mine, place = _targets_of(rows, len(state), owners, states.device)
             log_target[mine] = probabilities[place, targets[mine]].to(scale.dtype).log()
@@ -99,7 +98,7 @@ class _ChunkedSoftmax(torch.autograd.Function):
                 scale[mine] *= (from_softmax - log_target[mine]).exp()
             row_scale = scale[mine] if owners is None else scale.new_zeros(len(state)).index_add_(0, place, scale[mine])
             torch.mul(probabilities @ low_table, row_scale[:, None], out=grad_states[rows])
-            weighted = _weighted(states[rows], row_scale)
+            weighted = wide[rows] * row_scale[:, None]
             if whole:
                 grad_output.addmm_(weighted.T, probabilities)
             else:
@@ -112,11 +111,8 @@ class _ChunkedSoftmax(torch.autograd.Function):
             grad_states -= wanted
         else:
             grad_states.index_add_(0, owners, wanted, alpha=-1)
-        at_targets = _weighted(states if owners is None else states[owners], scale).to(precision).to(states.dtype)
-        if on_processor:
-            grad_output.index_add_(1, targets, at_targets.T.contiguous(), alpha=-1)
-        else:
-            grad_output -= rows_added(at_targets, targets, len(table)).T
+        at_targets = (wide if owners is None else wide[owners]) * scale[:, None]
+        grad_output -= rows_added(at_targets.to(precision).to(states.dtype), targets, len(table)).T
         grad_table, grad_bias = grad_output[:-1].T.contiguous(), grad_output[-1].contiguous()
         mixed = (None, None) if asked is None else (-scale, scale - weights)
         ctx.save_for_backward(grad_states, grad_table, grad_bias, *mixed)
@@ -131,8 +127,8 @@ class _ChunkedSoftmax(torch.autograd.Function):
 def rows_added(values: Tensor, rows: Tensor, size: int) -> Tensor:
     """(size, D) sums of those of (N, D) values that go to each row, (N,) int64.
 
-    On a GPU `index_add_` adds in any order, or, told to be reproducible, one by one within a row; this kernel, which
-    makes the gradient of embeddings, is reproducible and adds in parallel.
+    By the kernel that makes the gradient of embeddings: on a GPU `index_add_` adds in any order, or, told to be
+    reproducible, one by one within a row.
     """
     added: Tensor = torch.ops.aten.embedding_dense_backward(values, rows, size, -1, False)
     return added
@@ -144,11 +140,6 @@ def _targets_of(rows: slice, size: int, owners: Tensor | None, device: torch.dev
         return rows, torch.arange(size, device=device)
     begin, end = torch.searchsorted(owners, owners.new_tensor([rows.start, rows.start + size])).tolist()
     return slice(begin, end), owners[begin:end] - rows.start
-
-
-def _weighted(states: Tensor, scale: Tensor) -> Tensor:
-    """(N, D + 1): states times their weights, and the weights, since a bias is one more column whose state is 1."""
-    return torch.cat([states * scale[:, None], scale[:, None]], 1)
 
 
 def supervised_contrastive(states: Tensor, labels: Tensor, temperature: float) -> Tensor:
