@@ -39,7 +39,7 @@ def test_rows_measured_elsewhere_stay_and_those_measured_here_replace_them(
         "| markov |  | 0.0400 | 0.0380 to 0.0420 | 0.0800 | 1.5 |",
         "| gru | 0.2 | 0.0350 | 0.0330 to 0.0370 | 0.0700 | 1.5 |",
     ]
-    assert "No figure: popularity, item-knn," in toys
+    assert "No figure: random, popularity, personal-frequency, item-knn," in toys
     written = page.read_text()
     family.report(page)
     assert page.read_text() == written
