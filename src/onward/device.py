@@ -35,7 +35,7 @@ def reproducible(device: torch.device) -> Iterator[None]:
     """Inside, a GPU adds numbers in the same order every time, so that one seed gives one result.
 
     PyTorch's switches hold for the whole process; they are as before at the end. One of them would fill every new
-    tensor, so that reading what was never written gives the same, too: nothing here does, and it takes a sixth of a
+    tensor, so that reading what was never written gives the same, too: nothing here does, and it takes an eighth of a
     training step.
     """
     if device.type != "cuda":
