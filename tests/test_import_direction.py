@@ -12,7 +12,7 @@ import onward
 
 LAYERS = (
     {"errors", "config", "space", "files", "payload", "progress", "client"},
-    {"data", "text", "device", "machine", "preferences", "threads"},
+    {"data", "text", "device", "machine", "preferences", "threads", "native"},
     {"models"},
     {"manifest", "card", "bundle", "runs", "tracking", "training_rows"},
     {"recommend", "predict", "evaluate"},

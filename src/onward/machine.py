@@ -77,6 +77,8 @@ class Machine(Payload):
     """Vector instructions that PyTorch uses."""
     bf16: list[str]
     """bf16 units of the processor; empty when it has none."""
+    compiled: bool
+    """Whether the loss over the whole catalog was compiled for this processor, so that PyTorch needn't make it."""
     gpus: list[Gpu]
     """GPUs that PyTorch sees."""
     extras: list[Extra]
@@ -92,6 +94,7 @@ def describe_machine() -> Machine:
     import torch
 
     from onward.data.datasets import cache_folder
+    from onward.native.softmax import is_built
 
     info = cpu_info(Path("/proc/cpuinfo"))
     cache = cache_folder("any").parent
@@ -106,6 +109,7 @@ def describe_machine() -> Machine:
         threads=torch.get_num_threads(),
         vectors=torch.backends.cpu.get_cpu_capability(),
         bf16=info["bf16"],
+        compiled=is_built(),
         gpus=[_gpu(index) for index in range(torch.cuda.device_count())],
         extras=extras(),
         cache=str(cache),

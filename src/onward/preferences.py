@@ -16,6 +16,7 @@ from onward.data.datasets import cache_folder
 from onward.errors import OutputError
 from onward.files import atomic_file
 from onward.machine import cpu_info, usable_cores
+from onward.native.softmax import is_built
 from onward.payload import Payload
 
 CHUNK_ROWS = 256
@@ -28,7 +29,7 @@ class Preferences(Payload):
     format: Literal["onward.preferences/1"] = "onward.preferences/1"
     """Format and version of the file."""
     machine: str
-    """Processor, usable cores and PyTorch that this holds for."""
+    """Processor, usable cores and PyTorch that this holds for, and whether the softmax is compiled."""
     measured: bool = False
     """Whether it was measured, or only guessed from what the processor says that it has."""
     threads: int = Field(ge=1)
@@ -45,7 +46,8 @@ class Preferences(Payload):
 
 def machine_key() -> str:
     """What has to be the same for a measurement to hold."""
-    return f"{cpu_info(Path('/proc/cpuinfo'))['model']}, {usable_cores()} cores, torch {torch.__version__}"
+    compiled = ", compiled softmax" if is_built() else ""
+    return f"{cpu_info(Path('/proc/cpuinfo'))['model']}, {usable_cores()} cores, torch {torch.__version__}{compiled}"
 
 
 def preferences_file() -> Path:

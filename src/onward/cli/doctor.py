@@ -60,6 +60,9 @@ def _print(facts: Doctor) -> None:
         "memory": _gib(facts.memory),
         "torch": f"{facts.torch}, {facts.threads} threads, {facts.vectors}",
         "bf16": f"yes: {bf16}" if bf16 else "not in this processor",
+        "compiled": "yes"
+        if facts.compiled
+        else "no, so training takes longer; to know why: python -m onward.native.build",
         "training": _training(facts.training),
         "GPU": gpus or "none that PyTorch sees; everything runs on the processor",
         "cache": f"{facts.cache}: {', '.join(facts.cached) or 'empty'}",
@@ -82,7 +85,7 @@ def _training(found: Preferences) -> str:
     }
     times = fastest["bfloat16"] / fastest["float32"]
     text = (
-        f"{found.threads} threads, {found.softmax} softmax ({times:.1f} times as fast in bfloat16 as in float32), "
+        f"{found.threads} threads, {found.softmax} softmax ({times:.2g} times as fast in bfloat16 as in float32), "
         f"{found.chunk_rows} rows at once"
     )
     return text + ("; not kept, as the machine is busy: run this again when it isn't" if found.busy else "")

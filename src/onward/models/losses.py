@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from onward.native.softmax import Gradients, is_built, softmax_gradients
 from onward.preferences import CHUNK_ROWS
 
 
@@ -32,7 +33,8 @@ def full_softmax(
         states: (S, D). table: (V, D). bias: (V,). targets: (T,) int64 rows of the table. weights: (T,).
         precision: of the logits and their matrix products; sums over chunks and all gradients given back keep the
             precision of the arguments.
-        chunk_rows: rows whose logits are held at once.
+        chunk_rows: rows whose logits PyTorch holds at once. The compiled kernel, which takes float32 on a processor,
+            chooses for itself.
         owners: (T,) int64, ascending: the state that each target follows; None where S = T and each has its own. All
             targets of a state (a basket) share its logits.
         copied: for a mixture of the softmax with another distribution, two (T,) tensors: the log-probability of the
@@ -42,14 +44,14 @@ def full_softmax(
     if states.shape[1] != table.shape[1]:
         raise ValueError(f"states are {states.shape[1]} wide and the item table is {table.shape[1]}")
     asked, other = (None, None) if copied is None else copied
-    loss: Tensor = _ChunkedSoftmax.apply(  # type: ignore[no-untyped-call]
+    loss: Tensor = _FullSoftmax.apply(  # type: ignore[no-untyped-call]
         states, table, bias, asked, other, targets, weights, owners, precision, chunk_rows
     )
     return loss
 
 
-class _ChunkedSoftmax(torch.autograd.Function):
-    """The gradient is made in the forward pass, chunk by chunk, since it needs the same probabilities as the loss.
+class _FullSoftmax(torch.autograd.Function):
+    """The gradient is made in the forward pass, some rows at a time, since it needs the same probabilities as the loss.
 
     With another distribution mixed in, the gradient by a state's logits is that of the softmax alone times the
     posterior probability that the target came from the softmax, which is known as soon as its logits are.
@@ -69,59 +71,78 @@ class _ChunkedSoftmax(torch.autograd.Function):
         precision: torch.dtype,
         chunk_rows: int,
     ) -> Tensor:
-        precision = precision if states.dtype == torch.float32 else states.dtype
         weights = weights / weights.sum()
-        scale = weights.clone()  # (T,) weight of each target's softmax in the gradient
-        low_states, low_table, low_bias = states.to(precision), table.to(precision), bias.to(precision)
-        wide = F.pad(states, (0, 1), value=1.0)  # (S, D + 1): a bias is one more column whose state is 1
-        log_target, grad_states = torch.empty_like(scale), torch.empty_like(states)
-        grad_output = states.new_zeros(table.shape[1] + 1, len(table))
-        on_processor, whole = states.device.type == "cpu", precision == states.dtype
-        wide_table = None
-        if on_processor and whole:  # spares writing the bias into each logit beforehand
-            wide_table = torch.cat([table, bias[:, None]], 1).T.contiguous()
-        buffers = low_states.new_empty(1 if on_processor else 2, min(chunk_rows, len(states)), len(table))
-        for first in range(0, len(states), chunk_rows):
-            rows = slice(first, first + chunk_rows)
-            state = low_states[rows]
-            logits, probabilities = buffers[0, : len(state)], buffers[-1, : len(state)]
-            if wide_table is None:
-                torch.addmm(low_bias, state, low_table.T, out=logits)
-            else:
-                torch.mm(wide[rows], wide_table, out=logits)
-            torch.softmax(logits, 1, out=probabilities)  # a processor's kernel reads a row before it writes it
-            mine, place = _targets_of(rows, len(state), owners, states.device)
-            log_target[mine] = probabilities[place, targets[mine]].to(scale.dtype).log()
-            if asked is not None and other is not None:
-                from_softmax = asked[mine] + log_target[mine]
-                log_target[mine] = torch.logaddexp(from_softmax, other[mine])
-                scale[mine] *= (from_softmax - log_target[mine]).exp()
-            row_scale = scale[mine] if owners is None else scale.new_zeros(len(state)).index_add_(0, place, scale[mine])
-            torch.mul(probabilities @ low_table, row_scale[:, None], out=grad_states[rows])
-            weighted = wide[rows] * row_scale[:, None]
-            if whole:
-                grad_output.addmm_(weighted.T, probabilities)
-            else:
-                grad_output += weighted.to(precision).T.contiguous() @ probabilities
-        loss = -(log_target * weights).sum()
-        # the gradient by the logits is the probabilities less one at the target; subtracted in the same rounding, so
-        # that a target of probability one gives no gradient
-        wanted = low_table[targets] * scale[:, None]
-        if owners is None:
-            grad_states -= wanted
+        given = (states, table, bias, targets, weights, owners, asked, other)
+        if precision == states.dtype == torch.float32 and states.device.type == "cpu" and is_built():
+            log_target, scale, *gradients = softmax_gradients(*given)
         else:
-            grad_states.index_add_(0, owners, wanted, alpha=-1)
-        at_targets = (wide if owners is None else wide[owners]) * scale[:, None]
-        grad_output -= rows_added(at_targets.to(precision).to(states.dtype), targets, len(table)).T
-        grad_table, grad_bias = grad_output[:-1].T.contiguous(), grad_output[-1].contiguous()
+            log_target, scale, *gradients = _in_chunks(*given, precision, chunk_rows)
         mixed = (None, None) if asked is None else (-scale, scale - weights)
-        ctx.save_for_backward(grad_states, grad_table, grad_bias, *mixed)
-        return loss
+        ctx.save_for_backward(*gradients, *mixed)
+        return -(log_target * weights).sum()
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         gradients = (None if grad is None else grad * grad_output for grad in ctx.saved_tensors)
         return *gradients, None, None, None, None, None
+
+
+def _in_chunks(
+    states: Tensor,
+    table: Tensor,
+    bias: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    owners: Tensor | None,
+    asked: Tensor | None,
+    other: Tensor | None,
+    precision: torch.dtype,
+    chunk_rows: int,
+) -> Gradients:
+    """What `softmax_gradients` gives, by PyTorch: on any device, in any precision."""
+    precision = precision if states.dtype == torch.float32 else states.dtype
+    scale = weights.clone()  # (T,) weight of each target's softmax in the gradient
+    low_states, low_table, low_bias = states.to(precision), table.to(precision), bias.to(precision)
+    wide = F.pad(states, (0, 1), value=1.0)  # (S, D + 1): a bias is one more column whose state is 1
+    log_target, grad_states = torch.empty_like(scale), torch.empty_like(states)
+    grad_output = states.new_zeros(table.shape[1] + 1, len(table))
+    on_processor, whole = states.device.type == "cpu", precision == states.dtype
+    wide_table = None
+    if on_processor and whole:  # spares writing the bias into each logit beforehand
+        wide_table = torch.cat([table, bias[:, None]], 1).T.contiguous()
+    buffers = low_states.new_empty(1 if on_processor else 2, min(chunk_rows, len(states)), len(table))
+    for first in range(0, len(states), chunk_rows):
+        rows = slice(first, first + chunk_rows)
+        state = low_states[rows]
+        logits, probabilities = buffers[0, : len(state)], buffers[-1, : len(state)]
+        if wide_table is None:
+            torch.addmm(low_bias, state, low_table.T, out=logits)
+        else:
+            torch.mm(wide[rows], wide_table, out=logits)
+        torch.softmax(logits, 1, out=probabilities)  # a processor's kernel reads a row before it writes it
+        mine, place = _targets_of(rows, len(state), owners, states.device)
+        log_target[mine] = probabilities[place, targets[mine]].to(scale.dtype).log()
+        if asked is not None and other is not None:
+            from_softmax = asked[mine] + log_target[mine]
+            log_target[mine] = torch.logaddexp(from_softmax, other[mine])
+            scale[mine] *= (from_softmax - log_target[mine]).exp()
+        row_scale = scale[mine] if owners is None else scale.new_zeros(len(state)).index_add_(0, place, scale[mine])
+        torch.mul(probabilities @ low_table, row_scale[:, None], out=grad_states[rows])
+        weighted = wide[rows] * row_scale[:, None]
+        if whole:
+            grad_output.addmm_(weighted.T, probabilities)
+        else:
+            grad_output += weighted.to(precision).T.contiguous() @ probabilities
+    # the gradient by the logits is the probabilities less one at the target; subtracted in the same rounding, so that
+    # a target of probability one gives no gradient
+    wanted = low_table[targets] * scale[:, None]
+    if owners is None:
+        grad_states -= wanted
+    else:
+        grad_states.index_add_(0, owners, wanted, alpha=-1)
+    at_targets = (wide if owners is None else wide[owners]) * scale[:, None]
+    grad_output -= rows_added(at_targets.to(precision).to(states.dtype), targets, len(table)).T
+    return log_target, scale, grad_states, grad_output[:-1].T.contiguous(), grad_output[-1].contiguous()
 
 
 def rows_added(values: Tensor, rows: Tensor, size: int) -> Tensor:

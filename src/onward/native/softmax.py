@@ -1,0 +1,106 @@
+"""The compiled cross-entropy over the whole catalog.
+
+Legend: S states, T targets, V items, D width.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from onward.native.build import library_for
+
+PART_ROWS = 256
+"""States that keep a thread busy long enough."""
+
+Gradients = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+"""(T,) log-probability of each target and (T,) its weight times what of that comes of the softmax; the gradients of the
+loss by (S, D) states, (V, D) table and (V,) bias."""
+
+
+@cache
+def is_built() -> bool:
+    """Whether it was compiled for the vector instructions that PyTorch uses here."""
+    return library_for(torch.backends.cpu.get_cpu_capability()).is_file()
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    library = ctypes.CDLL(str(library_for(torch.backends.cpu.get_cpu_capability())))
+    library.softmax_loss.restype = ctypes.c_bool
+    return library
+
+
+def softmax_gradients(
+    states: Tensor,
+    table: Tensor,
+    bias: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    owners: Tensor | None,
+    asked: Tensor | None,
+    other: Tensor | None,
+) -> Gradients:
+    """The loss of `losses.full_softmax`, target by target, and its gradients, in as many threads as PyTorch has.
+
+    All on the processor; float32, `targets` and `owners` int64. The same number of threads gives the same bits.
+
+    Raises:
+        IndexError: a target is no item of the table.
+        MemoryError: there isn't enough to work in.
+    """
+    smallest, largest = (int(targets.min()), int(targets.max())) if len(targets) else (0, 0)
+    if smallest < 0 or largest >= len(table):
+        raise IndexError(f"targets are {smallest} to {largest}, and the table has {len(table)} rows")
+    threads = max(1, min(torch.get_num_threads(), len(states) // PART_ROWS))
+    edges = [len(states) * part // threads for part in range(threads + 1)]
+    firsts = edges if owners is None else torch.searchsorted(owners, owners.new_tensor(edges)).tolist()
+
+    def work(part: int) -> Gradients:
+        mine, rows = slice(firsts[part], firsts[part + 1]), slice(edges[part], edges[part + 1])
+        followed = None if owners is None else owners[mine] - edges[part]
+        mixture = (None if asked is None else asked[mine], None if other is None else other[mine])
+        return _one_thread(states[rows], table, bias, targets[mine], weights[mine], followed, *mixture)
+
+    if threads == 1:
+        return work(0)
+    with ThreadPoolExecutor(threads) as pool:
+        log_target, scale, grad_states, grad_tables, grad_biases = zip(*pool.map(work, range(threads)), strict=True)
+    return (
+        torch.cat(log_target),
+        torch.cat(scale),
+        torch.cat(grad_states),
+        torch.stack(grad_tables).sum(0),
+        torch.stack(grad_biases).sum(0),
+    )
+
+
+def _one_thread(
+    states: Tensor,
+    table: Tensor,
+    bias: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    owners: Tensor | None,
+    asked: Tensor | None,
+    other: Tensor | None,
+) -> Gradients:
+    log_target, scale, grad_bias = torch.empty_like(weights), torch.empty_like(weights), torch.empty_like(bias)
+    grad_states, grad_table = states.new_empty(states.shape), table.new_empty(table.shape)
+    kept = [None if tensor is None else tensor.contiguous() for tensor in (states, table, bias, targets, owners)]
+    kept += [None if tensor is None else tensor.contiguous() for tensor in (weights, asked, other)]
+    state, item, offset, target, owner, *of_targets = map(_address, kept)
+    made = map(_address, (log_target, scale, grad_states, grad_table, grad_bias))
+    n_states, n_items, width, n_targets = (*map(ctypes.c_ssize_t, (len(states), *table.shape, len(targets))),)
+    function = _library().softmax_loss
+    if not function(state, n_states, item, offset, n_items, width, target, owner, n_targets, *of_targets, *made):
+        raise MemoryError(f"the loss over {len(table)} items found no memory to work in")
+    return log_target, scale, grad_states, grad_table, grad_bias
+
+
+def _address(tensor: Tensor | None) -> ctypes.c_void_p:
+    return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())
