@@ -196,6 +196,15 @@ def test_what_is_no_http_is_refused(server: Server) -> None:
         assert problem(received)["status"] in (400, 404, 408)
 
 
+@pytest.mark.parametrize("first", [HEAD, b"GET /healthz HTTP/1.1\r\nHost: evil.example\r\n"])
+def test_two_hosts_are_refused(server: Server, first: bytes) -> None:
+    connection = connect(server)
+    connection.sendall(first + b"Host: 127.0.0.1\r\nContent-Length: 2\r\n\r\n{}")
+    received = rest(connection)
+    assert (problem(received)["status"], problem(received)["code"]) == (400, "http")
+    assert received.count(b"HTTP/1.1 ") == 1
+
+
 def test_requests_may_follow_each_other_in_one_connection(server: Server) -> None:
     connection = connect(server)
     one = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"

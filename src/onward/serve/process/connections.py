@@ -139,6 +139,8 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The body follows; a request that may takes its lane."""
         self._bare, self._in_body = 0, True
+        if sum(name == b"host" for name, _ in self.headers) > 1:  # RFC 9112, 3.2; which of them is meant nobody can say
+            raise ValueError("a request has one Host header")  # the parser ends, and the connection with it: status 400
         lane = self.guard.lanes.get(self.url)
         if lane is None or not self._is_plain(lane.body_bytes):
             super().on_headers_complete()
