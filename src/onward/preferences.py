@@ -35,7 +35,7 @@ class Preferences(Payload):
     threads: int = Field(ge=1)
     """Threads to train with."""
     softmax: Literal["float32", "bfloat16"]
-    """Precision of the matrix products of the whole-catalog softmax."""
+    """Precision of the matrix products of the whole-catalog softmax on the processor."""
     chunk_rows: int = Field(ge=1)
     """Rows whose logits over the whole catalog are held at once."""
     busy: bool = False
@@ -63,9 +63,13 @@ def preferences() -> Preferences:
         found = None
     if found is not None and found.machine == machine_key():
         return found
-    has_bf16 = bool(cpu_info(Path("/proc/cpuinfo"))["bf16"]) or torch.cuda.is_available()
-    softmax: Literal["float32", "bfloat16"] = "bfloat16" if has_bf16 else "float32"
+    softmax: Literal["float32", "bfloat16"] = "bfloat16" if cpu_info(Path("/proc/cpuinfo"))["bf16"] else "float32"
     return Preferences(machine=machine_key(), threads=usable_cores(), softmax=softmax, chunk_rows=CHUNK_ROWS)
+
+
+def prefers_bfloat16(device: torch.device) -> bool:
+    """Whether the whole-catalog softmax is faster in bfloat16: on the processor as measured, on a GPU that has it."""
+    return torch.cuda.is_bf16_supported() if device.type == "cuda" else preferences().softmax == "bfloat16"
 
 
 def remember(found: Preferences) -> None:

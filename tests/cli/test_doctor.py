@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from onward import machine
 from onward.cli.main import main
-from onward.preferences import preferences, remember
+from onward.preferences import preferences, prefers_bfloat16, remember
 from onward.train import calibrate
 
 CPU = "processor\t: 0\nmodel name\t: Fast Chip 9\nflags\t\t: fpu avx512f avx512_bf16 amx_bf16 avx512_bf16x\n"
@@ -97,6 +98,14 @@ def test_a_damaged_measurement_does_not_count(tmp_path: Path) -> None:
     file = next((tmp_path / "cache" / "onward").glob("preferences.json"))
     file.write_text("{")
     assert not preferences().measured
+
+
+def test_what_a_processor_likes_says_nothing_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    for softmax, on_gpu in (("float32", True), ("bfloat16", False)):
+        remember(preferences().model_copy(update={"measured": True, "softmax": softmax}))
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda on_gpu=on_gpu: on_gpu)
+        assert prefers_bfloat16(torch.device("cuda")) is on_gpu
+        assert prefers_bfloat16(torch.device("cpu")) is not on_gpu
 
 
 def test_training_goes_by_what_was_measured(tmp_path: Path) -> None:

@@ -89,18 +89,20 @@ def _one_thread(
     asked: Tensor | None,
     other: Tensor | None,
 ) -> Gradients:
-    log_target, scale, grad_bias = torch.empty_like(weights), torch.empty_like(weights), torch.empty_like(bias)
-    grad_states, grad_table = states.new_empty(states.shape), table.new_empty(table.shape)
-    kept = [None if tensor is None else tensor.contiguous() for tensor in (states, table, bias, targets, owners)]
-    kept += [None if tensor is None else tensor.contiguous() for tensor in (weights, asked, other)]
-    state, item, offset, target, owner, *of_targets = map(_address, kept)
-    made = map(_address, (log_target, scale, grad_states, grad_table, grad_bias))
-    n_states, n_items, width, n_targets = (*map(ctypes.c_ssize_t, (len(states), *table.shape, len(targets))),)
-    function = _library().softmax_loss
-    if not function(state, n_states, item, offset, n_items, width, target, owner, n_targets, *of_targets, *made):
+    states, table, bias, targets, weights = (x.contiguous() for x in (states, table, bias, targets, weights))
+    owners, asked, other = (None if x is None else x.contiguous() for x in (owners, asked, other))
+    log_target, scale = torch.empty_like(weights), torch.empty_like(weights)
+    grad_states, grad_table, grad_bias = torch.empty_like(states), torch.empty_like(table), torch.empty_like(bias)
+    passed = (
+        *(states, len(states), table, bias, *table.shape, targets, owners, len(targets), weights, asked, other),
+        *(log_target, scale, grad_states, grad_table, grad_bias),
+    )
+    if not _library().softmax_loss(*map(_in_c, passed)):
         raise MemoryError(f"the loss over {len(table)} items found no memory to work in")
     return log_target, scale, grad_states, grad_table, grad_bias
 
 
-def _address(tensor: Tensor | None) -> ctypes.c_void_p:
-    return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())
+def _in_c(argument: Tensor | int | None) -> ctypes.c_ssize_t | ctypes.c_void_p:
+    if isinstance(argument, int):
+        return ctypes.c_ssize_t(argument)
+    return ctypes.c_void_p(None if argument is None else argument.data_ptr())

@@ -9,9 +9,10 @@ from onward.bundle import bundle_folder, measurements, read_manifest
 from onward.config import RunConfig, apply_settings, read_toml
 from onward.data.dataset import Dataset
 from onward.data.split import split
+from onward.device import compute_device
 from onward.errors import ConfigError, FormatError
 from onward.models.registry import DEFAULT_MODEL, model_class
-from onward.preferences import preferences
+from onward.preferences import prefers_bfloat16
 from onward.runs import differences
 
 
@@ -79,7 +80,7 @@ def resolve(
     run = RunConfig.parse(values)
     cls = model_class(str(run.model.get("name", DEFAULT_MODEL)))
     parsed = cls.Config.parse({key: value for key, value in run.model.items() if key != "name"}, "model")
-    own = parsed.resolved(data.manifest.items, preferences().softmax == "bfloat16")
+    own = parsed.resolved(data.manifest.items, prefers_bfloat16(compute_device()))
     divided = split(data.histories, run.split, data.manifest.actions)
     changed = {"model": {"name": cls.name, **own.model_dump(mode="json")}, "split": divided.config}
     if cls.traits.trainable:
