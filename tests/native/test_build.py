@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from onward.models import losses
-from onward.native import build
+from onward.native import build, softmax
 
 
 @pytest.fixture
@@ -52,6 +52,17 @@ def test_what_a_compiler_complains_of_is_passed_on(elsewhere: Path) -> None:
     compiler.chmod(compiler.stat().st_mode | stat.S_IXUSR)
     assert "no vectors here" in _build(elsewhere, CXX=str(compiler))
     assert not list(elsewhere.glob("*.so"))
+
+
+def test_a_library_that_does_not_load_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.so"
+    damaged.write_bytes(b"\x7fELF nothing more")
+    softmax._library.cache_clear()
+    monkeypatch.setattr(softmax, "library_for", lambda instructions: damaged)
+    try:
+        assert not softmax.is_built()
+    finally:
+        softmax._library.cache_clear()
 
 
 def test_without_a_library_pytorch_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,15 +22,18 @@ Gradients = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 loss by (S, D) states, (V, D) table and (V,) bias."""
 
 
-@cache
 def is_built() -> bool:
-    """Whether it was compiled for the vector instructions that PyTorch uses here."""
-    return library_for(torch.backends.cpu.get_cpu_capability()).is_file()
+    """Whether it was compiled for the vector instructions that PyTorch uses here, and can be loaded."""
+    return _library() is not None
 
 
 @cache
-def _library() -> ctypes.CDLL:
-    library = ctypes.CDLL(str(library_for(torch.backends.cpu.get_cpu_capability())))
+def _library() -> ctypes.CDLL | None:
+    file = library_for(torch.backends.cpu.get_cpu_capability())
+    try:
+        library = ctypes.CDLL(str(file))
+    except OSError:  # there is none, or it was compiled where the system is newer
+        return None
     library.softmax_loss.restype = ctypes.c_bool
     return library
 
@@ -97,7 +100,9 @@ def _one_thread(
         *(states, len(states), table, bias, *table.shape, targets, owners, len(targets), weights, asked, other),
         *(log_target, scale, grad_states, grad_table, grad_bias),
     )
-    if not _library().softmax_loss(*map(_in_c, passed)):
+    library = _library()
+    assert library is not None  # `is_built` said so
+    if not library.softmax_loss(*map(_in_c, passed)):
         raise MemoryError(f"the loss over {len(table)} items found no memory to work in")
     return log_target, scale, grad_states, grad_table, grad_bias
 
