@@ -16,7 +16,7 @@ from scipy import sparse
 
 from onward.data.catalog import Catalog
 from onward.data.sequences import Histories
-from onward.errors import ConfigError, MissingExtraError
+from onward.errors import ConfigError, MissingExtraError, TrainingError
 from onward.models.base import Items, Recommender, build, make_items
 from onward.models.matrix import prune
 from onward.models.registry import model_class
@@ -40,6 +40,16 @@ def learned(name: str, lists: list[list[int]], **config: object) -> Recommender:
 
 def scores(model: Recommender, history: list[int]) -> np.ndarray:
     return model.score(Histories.from_lists([history], V))[0].numpy()
+
+
+@pytest.mark.parametrize("others", [0.0, -np.inf, np.inf])
+def test_a_single_score_that_is_no_number_is_refused(others: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = learned("popularity", random_lists(0))
+    spoiled = torch.full((1, V + 1), others)
+    spoiled[0, 4] = np.nan
+    monkeypatch.setattr(model, "score_histories", lambda histories: spoiled)
+    with pytest.raises(TrainingError, match="gave NaN scores"):
+        scores(model, [1])
 
 
 # popularity
