@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from onward.native.softmax import Gradients, is_built, softmax_gradients
+from onward.native.softmax import Gradients, Predictions, is_built, softmax_gradients
 from onward.preferences import CHUNK_ROWS
 
 
@@ -72,11 +72,11 @@ class _FullSoftmax(torch.autograd.Function):
         chunk_rows: int,
     ) -> Tensor:
         weights = weights / weights.sum()
-        given = (states, table, bias, targets, weights, owners, asked, other)
+        predictions = Predictions(states, table, bias, targets, weights, owners, asked, other)
         if precision == states.dtype == torch.float32 and states.device.type == "cpu" and is_built():
-            log_target, scale, *gradients = softmax_gradients(*given)
+            log_target, scale, *gradients = softmax_gradients(predictions)
         else:
-            log_target, scale, *gradients = _in_chunks(*given, precision, chunk_rows)
+            log_target, scale, *gradients = _in_chunks(predictions, precision, chunk_rows)
         mixed = (None, None) if asked is None else (-scale, scale - weights)
         ctx.save_for_backward(*gradients, *mixed)
         return -(log_target * weights).sum()
@@ -87,19 +87,9 @@ class _FullSoftmax(torch.autograd.Function):
         return *gradients, None, None, None, None, None
 
 
-def _in_chunks(
-    states: Tensor,
-    table: Tensor,
-    bias: Tensor,
-    targets: Tensor,
-    weights: Tensor,
-    owners: Tensor | None,
-    asked: Tensor | None,
-    other: Tensor | None,
-    precision: torch.dtype,
-    chunk_rows: int,
-) -> Gradients:
+def _in_chunks(predictions: Predictions, precision: torch.dtype, chunk_rows: int) -> Gradients:
     """What `softmax_gradients` gives, by PyTorch: on any device, in any precision."""
+    states, table, bias, targets, weights, owners, asked, other = predictions
     precision = precision if states.dtype == torch.float32 else states.dtype
     scale = weights.clone()  # (T,) weight of each target's softmax in the gradient
     low_states, low_table, low_bias = states.to(precision), table.to(precision), bias.to(precision)

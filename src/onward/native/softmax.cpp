@@ -44,7 +44,8 @@ Index rounded_up(Index size, Index step) { return (size + step - 1) / step * ste
 
 Index least(Index first, Index second) { return first < second ? first : second; }
 
-// Floats to work in, in large pages where the system has them: the tables of small ones don't reach over a block.
+// Floats to work in, in large pages where the system has them: of small ones a block has more than the processor keeps
+// the addresses of.
 class Workspace {
   public:
     explicit Workspace(Index floats) : bytes(rounded_up(floats * sizeof(float), PAGE) + PAGE) {

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,6 +21,24 @@ PART_ROWS = 256
 Gradients = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 """(T,) log-probability of each target and (T,) its weight times what of that comes of the softmax; the gradients of the
 loss by (S, D) states, (V, D) table and (V,) bias."""
+
+
+class Predictions(NamedTuple):
+    """What `losses.full_softmax` is asked for, with weights that sum to one.
+
+    Attributes:
+        states: (S, D). table: (V, D). bias: (V,). targets, weights: (T,). owners: (T,) or None, as there.
+        asked, other: (T,) of a mixture, as there; both None without one.
+    """
+
+    states: Tensor
+    table: Tensor
+    bias: Tensor
+    targets: Tensor
+    weights: Tensor
+    owners: Tensor | None
+    asked: Tensor | None
+    other: Tensor | None
 
 
 def is_built() -> bool:
@@ -38,17 +57,8 @@ def _library() -> ctypes.CDLL | None:
     return library
 
 
-def softmax_gradients(
-    states: Tensor,
-    table: Tensor,
-    bias: Tensor,
-    targets: Tensor,
-    weights: Tensor,
-    owners: Tensor | None,
-    asked: Tensor | None,
-    other: Tensor | None,
-) -> Gradients:
-    """The loss of `losses.full_softmax`, target by target, and its gradients, in as many threads as PyTorch has.
+def softmax_gradients(predictions: Predictions) -> Gradients:
+    """The loss target by target, and its gradients, in as many threads as PyTorch has.
 
     All on the processor; float32, `targets` and `owners` int64. The same number of threads gives the same bits.
 
@@ -56,6 +66,7 @@ def softmax_gradients(
         IndexError: a target is no item of the table.
         MemoryError: there isn't enough to work in.
     """
+    states, table, _, targets, weights, owners, asked, other = predictions
     smallest, largest = (int(targets.min()), int(targets.max())) if len(targets) else (0, 0)
     if smallest < 0 or largest >= len(table):
         raise IndexError(f"targets are {smallest} to {largest}, and the table has {len(table)} rows")
@@ -64,13 +75,19 @@ def softmax_gradients(
     firsts = edges if owners is None else torch.searchsorted(owners, owners.new_tensor(edges)).tolist()
 
     def work(part: int) -> Gradients:
-        mine, rows = slice(firsts[part], firsts[part + 1]), slice(edges[part], edges[part + 1])
-        followed = None if owners is None else owners[mine] - edges[part]
-        mixture = (None if asked is None else asked[mine], None if other is None else other[mine])
-        return _one_thread(states[rows], table, bias, targets[mine], weights[mine], followed, *mixture)
+        mine = slice(firsts[part], firsts[part + 1])
+        theirs = predictions._replace(
+            states=states[edges[part] : edges[part + 1]],
+            targets=targets[mine],
+            weights=weights[mine],
+            owners=None if owners is None else owners[mine] - edges[part],
+            asked=None if asked is None else asked[mine],
+            other=None if other is None else other[mine],
+        )
+        return _one_thread(theirs)
 
     if threads == 1:
-        return work(0)
+        return _one_thread(predictions)
     with ThreadPoolExecutor(threads) as pool:
         log_target, scale, grad_states, grad_tables, grad_biases = zip(*pool.map(work, range(threads)), strict=True)
     return (
@@ -82,18 +99,9 @@ def softmax_gradients(
     )
 
 
-def _one_thread(
-    states: Tensor,
-    table: Tensor,
-    bias: Tensor,
-    targets: Tensor,
-    weights: Tensor,
-    owners: Tensor | None,
-    asked: Tensor | None,
-    other: Tensor | None,
-) -> Gradients:
-    states, table, bias, targets, weights = (x.contiguous() for x in (states, table, bias, targets, weights))
-    owners, asked, other = (None if x is None else x.contiguous() for x in (owners, asked, other))
+def _one_thread(predictions: Predictions) -> Gradients:
+    states, table, bias, targets, weights = (tensor.contiguous() for tensor in predictions[:5])
+    owners, asked, other = (None if tensor is None else tensor.contiguous() for tensor in predictions[5:])
     log_target, scale = torch.empty_like(weights), torch.empty_like(weights)
     grad_states, grad_table, grad_bias = torch.empty_like(states), torch.empty_like(table), torch.empty_like(bias)
     passed = (
