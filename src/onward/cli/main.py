@@ -17,7 +17,8 @@ from onward.errors import OnwardError
 app = App(
     name="onward",
     help="From an event log to a live recommender: prepare, train, evaluate honestly, recommend.\n\n"
-    "`onward COMMAND --help` says what a command does, with an example.",
+    "onward COMMAND --help says what a command does, with an example.",
+    help_format="plaintext",  # the page of commands has no markdown, whose parser takes a fifth of its time to load
     version_flags=["--version"],
     suppress_keyboard_interrupt=False,
 )
@@ -79,9 +80,10 @@ for _place, (_title, _commands) in enumerate(SECTIONS.items()):
     _section = Group(_title, sort_key=_place)
     for _order, (_name, _help) in enumerate(_commands.items()):
         if _name not in GROUPS:
-            app.command(f"onward.cli.{_name}:{_name}", name=_name, help=_help, group=_section, sort_key=_order)
+            _path = f"onward.cli.{_name}:{_name}"
+            app.command(_path, name=_name, help=_help, group=_section, sort_key=_order, help_format="markdown")
             continue
-        _made = App(name=_name, help=_help, group=_section, sort_key=_order)
+        _made = App(name=_name, help=_help, group=_section, sort_key=_order, help_format="markdown")
         for _own, _what in GROUPS[_name].items():
             _made.command(f"onward.cli.{_name}_{_own}:{_name}_{_own}", name=_own, help=_what)
         app.command(_made)
