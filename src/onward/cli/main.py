@@ -18,7 +18,6 @@ app = App(
     name="onward",
     help="From an event log to a live recommender: prepare, train, evaluate honestly, recommend.\n\n"
     "onward COMMAND --help says what a command does, with an example.",
-    help_format="plaintext",  # the page of commands has no markdown, whose parser takes a fifth of its time to load
     version_flags=["--version"],
     suppress_keyboard_interrupt=False,
 )
@@ -80,10 +79,9 @@ for _place, (_title, _commands) in enumerate(SECTIONS.items()):
     _section = Group(_title, sort_key=_place)
     for _order, (_name, _help) in enumerate(_commands.items()):
         if _name not in GROUPS:
-            _path = f"onward.cli.{_name}:{_name}"
-            app.command(_path, name=_name, help=_help, group=_section, sort_key=_order, help_format="markdown")
+            app.command(f"onward.cli.{_name}:{_name}", name=_name, help=_help, group=_section, sort_key=_order)
             continue
-        _made = App(name=_name, help=_help, group=_section, sort_key=_order, help_format="markdown")
+        _made = App(name=_name, help=_help, group=_section, sort_key=_order)
         for _own, _what in GROUPS[_name].items():
             _made.command(f"onward.cli.{_name}_{_own}:{_name}_{_own}", name=_own, help=_what)
         app.command(_made)
@@ -129,8 +127,12 @@ def _by_its_name(given: list[str]) -> list[str]:
 
 
 def _show_whole_help(given: list[str]) -> None:
-    """Let the help page of the command called be its whole docstring, example included, not the line of the list."""
+    """Let the help page of the command called be its whole docstring, example included, not the line of the list.
+
+    The list of all commands has no markdown, whose parser takes a fifth of its time to load.
+    """
     called = app.parse_commands([word for word in given if not word.startswith("-")])[1][-1]
+    app.help_format = "plaintext" if called is app else "markdown"
     if called is not app and called not in _groups:
         called.help = None
 
