@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import stat
 import subprocess
@@ -10,10 +11,13 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
-from onward.models import losses
 from onward.native import build, softmax
+
+pytestmark = pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "AMD64") or sys.platform == "win32",
+    reason="nothing is compiled for this machine",
+)
 
 
 @pytest.fixture
@@ -29,8 +33,9 @@ def _build(folder: Path, **variables: str) -> str:
     return subprocess.run(words, env=os.environ | variables, capture_output=True, text=True, check=True).stdout
 
 
-@pytest.mark.skipif(build._compiler() is None, reason="no C++ compiler on this machine (Debian: apt-get install g++)")
 def test_a_library_is_named_after_what_it_was_compiled_from(elsewhere: Path) -> None:
+    if build._compiler() is None and os.environ.get("ONWARD_REQUIRE_COMPILER") != "1":
+        pytest.skip("no C++ compiler on this machine (Debian: apt-get install g++)")
     assert "compiled with" in _build(elsewhere)
     first = {file.name for file in elsewhere.glob("*.so")}
     assert len(first) == len(build.INSTRUCTIONS)
@@ -63,15 +68,3 @@ def test_a_library_that_does_not_load_is_none(monkeypatch: pytest.MonkeyPatch, t
         assert not softmax.is_built()
     finally:
         softmax._library.cache_clear()
-
-
-def test_without_a_library_pytorch_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    generator = torch.Generator().manual_seed(0)
-    states, table = (torch.randn(size, 8, generator=generator, requires_grad=True) for size in (300, 90))
-    given = (states, table, torch.zeros(90), torch.arange(300) % 90, torch.ones(300))
-    loss = losses.full_softmax(*given)
-    monkeypatch.setattr(losses, "is_built", lambda: False)
-    other = losses.full_softmax(*given)
-    torch.testing.assert_close(loss, other)
-    pairs = (torch.autograd.grad(each, (states, table)) for each in (loss, other))
-    torch.testing.assert_close(*pairs)

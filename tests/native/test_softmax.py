@@ -121,5 +121,37 @@ def test_what_is_no_number_stays_none() -> None:
 def test_a_target_that_is_no_item_is_refused(wrong: int) -> None:
     *given, targets, weights = _problem(10, 40, 8)
     targets[4] = wrong
-    with pytest.raises(IndexError, match=f"{wrong}.*the table has 40 rows"):
+    with pytest.raises(IndexError, match=f"targets are .*{wrong}.*of 40 rows"):
         losses.full_softmax(*given, targets, weights)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"bias": torch.zeros(39)}, r"bias has the shape \(39,\) where \(40,\)"),
+        ({"weights": torch.ones(9)}, "weights has the shape"),
+        ({"targets": torch.zeros(11, dtype=torch.int64)}, "targets has the shape"),
+        ({"targets": torch.zeros(10, dtype=torch.int32)}, "targets is torch.int32"),
+        ({"table": torch.zeros(40, 8, dtype=torch.float64)}, "table is torch.float64"),
+        ({"owners": torch.tensor([0, 1, 2, 3, 4, 5, 6, 7, 9, 8])}, "don't ascend"),
+        ({"owners": torch.arange(10) + 1}, "owners are 1 to 10, of 10 rows"),
+        ({"owners": torch.arange(10) - 1}, "owners are -1 to 8, of 10 rows"),
+        ({"asked": torch.zeros(10)}, "a mixture has both"),
+        ({"asked": torch.zeros(10), "other": torch.zeros(9)}, "other has the shape"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_memory_is_read(wrong: dict[str, torch.Tensor], said: str) -> None:
+    states, table, bias, targets, weights = (tensor.detach() for tensor in _problem(10, 40, 8))
+    fitting = softmax.Predictions(states, table, bias, targets, weights, None, None, None)
+    with pytest.raises((ValueError, IndexError), match=said):
+        softmax.softmax_gradients(fitting._replace(**wrong))
+
+
+def test_without_a_library_pytorch_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    *given, targets, weights = _problem(300, 90, 8)
+    compiled = losses.full_softmax(*given, targets, weights)
+    monkeypatch.setattr(losses, "is_built", lambda: False)
+    by_pytorch = losses.full_softmax(*given, targets, weights)
+    torch.testing.assert_close(compiled, by_pytorch)
+    pairs = (torch.autograd.grad(each, given) for each in (compiled, by_pytorch))
+    torch.testing.assert_close(*pairs)

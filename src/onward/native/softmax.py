@@ -63,13 +63,12 @@ def softmax_gradients(predictions: Predictions) -> Gradients:
     All on the processor; float32, `targets` and `owners` int64. The same number of threads gives the same bits.
 
     Raises:
-        IndexError: a target is no item of the table.
+        IndexError: a target is no item of the table, or its owner no state.
+        ValueError: sizes, types or devices don't fit, or owners don't ascend.
         MemoryError: there isn't enough to work in.
     """
-    states, table, _, targets, weights, owners, asked, other = predictions
-    smallest, largest = (int(targets.min()), int(targets.max())) if len(targets) else (0, 0)
-    if smallest < 0 or largest >= len(table):
-        raise IndexError(f"targets are {smallest} to {largest}, and the table has {len(table)} rows")
+    _check(predictions)
+    states, _, _, targets, weights, owners, asked, other = predictions
     threads = max(1, min(torch.get_num_threads(), len(states) // PART_ROWS))
     edges = [len(states) * part // threads for part in range(threads + 1)]
     firsts = edges if owners is None else torch.searchsorted(owners, owners.new_tensor(edges)).tolist()
@@ -97,6 +96,27 @@ def softmax_gradients(predictions: Predictions) -> Gradients:
         torch.stack(grad_tables).sum(0),
         torch.stack(grad_biases).sum(0),
     )
+
+
+def _check(predictions: Predictions) -> None:
+    """What PyTorch would find out on its way; the library reads memory as it is told to."""
+    states, table, _, targets, _, owners, asked, other = predictions
+    of_targets = (len(states) if owners is None else len(targets),)
+    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(Predictions._fields, of_targets)
+    shapes |= {"states": (len(states), table.shape[1]), "table": (len(table), table.shape[1]), "bias": (len(table),)}
+    for name, tensor in predictions._asdict().items():
+        wanted = torch.int64 if name in ("targets", "owners") else torch.float32
+        if tensor is not None and (tensor.dtype != wanted or tensor.device.type != "cpu"):
+            raise ValueError(f"{name} is {tensor.dtype} on {tensor.device}, and has to be {wanted} on the processor")
+        if tensor is not None and tensor.shape != shapes[name]:
+            raise ValueError(f"{name} has the shape {tuple(tensor.shape)} where {shapes[name]} is needed")
+    if (asked is None) != (other is None):
+        raise ValueError("a mixture has both, what is asked and the other")
+    for name, numbers, size in (("targets", targets, len(table)), ("owners", owners, len(states))):
+        if numbers is not None and len(numbers) and not 0 <= int(numbers.min()) <= int(numbers.max()) < size:
+            raise IndexError(f"{name} are {int(numbers.min())} to {int(numbers.max())}, of {size} rows")
+    if owners is not None and bool((owners.diff() < 0).any()):
+        raise ValueError("owners don't ascend")
 
 
 def _one_thread(predictions: Predictions) -> Gradients:
