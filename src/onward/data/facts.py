@@ -80,13 +80,13 @@ def _places(owner: NDArray[np.int64], some: Columns) -> NDArray[np.int64]:
     """Number of each row's group (or of the row itself) within its user, from 0."""
     if "group" in some:
         return some["group"].astype(np.int64)
-    rows = np.arange(len(owner))
-    return rows - np.searchsorted(owner, owner, side="left")
+    sizes = np.bincount(owner)
+    return np.arange(len(owner)) - (np.cumsum(sizes) - sizes)[owner]
 
 
 def _not_last_two(owner: NDArray[np.int64], some: Columns) -> NDArray[np.bool_]:
     place = _places(owner, some)
-    last = place[np.searchsorted(owner, owner, side="right") - 1]
+    last = place[np.cumsum(np.bincount(owner)) - 1][owner]
     return np.asarray((place <= last - 2) | (last < 2))
 
 
