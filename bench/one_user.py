@@ -28,6 +28,7 @@ from onward.bundle import Bundle, load_bundle, write_bundle
 from onward.config import RunConfig
 from onward.data.prepare import prepare
 from onward.data.sequences import Histories
+from onward.models import compiled
 from onward.models.base import build, make_items
 from onward.models.onnx_export import export_encoder
 from onward.models.registry import model_class
@@ -41,6 +42,7 @@ from onward.serve.store.protocol import open_store
 
 ITEMS, LENGTH, WIDTH, K = 3_416, 200, 64, 10
 BAR_MS = 0.40
+BARE = "bare torch"
 TURN, WARM = 20, 3
 """Requests of one way before the next one's turn, and those at its beginning that aren't counted."""
 Way = Callable[[list[str], Histories], object]
@@ -65,22 +67,37 @@ def make_bundle(folder: Path) -> Path:
 
 def ways(path: Path, store: Path) -> dict[str, Way]:
     """What is measured: name to (ids of the history, the same as a history) -> anything."""
-    by_torch, by_onnx = load_bundle(path), load_bundle(path, onnx=True)
+    own, by_onnx = load_bundle(path), load_bundle(path, onnx=True)
     settings = ServeConfig()
     engine = Engine(load_model("it", path, settings), open_store(str(store)), settings)
-    served = "ONNX Runtime" if engine.model.scorer.uses_onnx else "torch"
+
+    def of(bundle: Bundle) -> Way:
+        return lambda ids, history: bundle.model.recommend(history, K)
 
     def serve(ids: list[str], history: Histories) -> object:
         return engine.recommend([Request(history=tuple(map(HistoryItem, ids)), k=K)])
 
     return {
-        "bare torch": _bare(by_torch),
-        "model.recommend, torch": lambda ids, history: by_torch.model.recommend(history, K),
-        "onward.recommend, torch": lambda ids, history: onward.recommend(by_torch, ids, k=K, seen="exclude"),
-        "model.recommend, ONNX Runtime": lambda ids, history: by_onnx.model.recommend(history, K),
-        "onward.recommend, ONNX Runtime": lambda ids, history: onward.recommend(by_onnx, ids, k=K, seen="exclude"),
-        f"the server's engine, {served}": serve,
+        BARE: _by_torch(_bare(own)),
+        "model.recommend, torch": _by_torch(of(own)),
+        "model.recommend, ONNX Runtime": of(by_onnx),
+        "model.recommend": of(own),
+        "onward.recommend": lambda ids, history: onward.recommend(own, ids, k=K, seen="exclude"),
+        "the server's engine": serve,
     }
+
+
+def _by_torch(way: Way) -> Way:
+    """The same where nothing is compiled."""
+
+    def answer(ids: list[str], history: Histories) -> object:
+        built, compiled.is_built = compiled.is_built, lambda: False
+        try:
+            return way(ids, history)
+        finally:
+            compiled.is_built = built
+
+    return answer
 
 
 def _bare(bundle: Bundle) -> Way:
@@ -135,7 +152,7 @@ def main() -> int:
         found = ways(path, Path(folder) / "events.db")
         taken = measure(found, load_bundle(path).catalog.ids, given.events, given.requests)
     print(f"{'':34} processor ms: median (least)   wall ms: median   / bare torch")
-    bare = np.median(taken["bare torch"][:, 0])
+    bare = np.median(taken[BARE][:, 0])
     for name, ms in taken.items():
         middle = np.median(ms, axis=0)
         print(f"{name:34} {middle[0]:8.3f} ({ms[:, 0].min():.3f}) {middle[1]:24.3f} {middle[0] / bare:13.2f}")

@@ -30,7 +30,8 @@ HOW = """\
   prepares further in its `fit`); imports are left out.
 - **Evaluation** is the library's own, of all test users over the whole catalog, metrics included (RecBole's doesn't
   exclude seen items). **Lists** are the ten best unseen items of every test user; **one user** is the same in process
-  for one user after the other; Onward's by its exported graph and ONNX Runtime, as it is served.
+  for one user after the other; Onward's SASRec by its compiled code and its GRU by its exported graph and ONNX Runtime,
+  as they are served.
 - **Peak** is the most memory that the process held through all of this (VmHWM).
 - **Quality** has one definition: each library gives its ten best unseen items of every test user, and Onward's metrics
   score them. Each user's last event is the target; training sees all but the last two. The clock runs from the start of

@@ -94,7 +94,7 @@ def describe_machine() -> Machine:
     import torch
 
     from onward.data.datasets import cache_folder
-    from onward.native.softmax import is_built
+    from onward.native.library import is_built
 
     info = cpu_info(Path("/proc/cpuinfo"))
     cache = cache_folder("any").parent

@@ -16,7 +16,7 @@ from onward.data.datasets import cache_folder
 from onward.errors import OutputError
 from onward.files import atomic_file
 from onward.machine import cpu_info, usable_cores
-from onward.native.softmax import is_built
+from onward.native.library import is_built
 from onward.payload import Payload
 
 CHUNK_ROWS = 256

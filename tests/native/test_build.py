@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from onward.native import build, softmax
+from onward.native import build, library
 
 pytestmark = pytest.mark.skipif(
     platform.machine() not in ("x86_64", "AMD64") or sys.platform == "win32",
@@ -23,8 +23,9 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Path:
     """A copy of what is compiled, and its builder."""
-    for name in ("build.py", "softmax.cpp"):
-        shutil.copy(Path(build.__file__).with_name(name), tmp_path / name)
+    for file in Path(build.__file__).parent.iterdir():
+        if file.name == "build.py" or file.suffix in (".cpp", ".h"):
+            shutil.copy(file, tmp_path / file.name)
     return tmp_path
 
 
@@ -33,13 +34,14 @@ def _build(folder: Path, **variables: str) -> str:
     return subprocess.run(words, env=os.environ | variables, capture_output=True, text=True, check=True).stdout
 
 
-def test_a_library_is_named_after_what_it_was_compiled_from(elsewhere: Path) -> None:
+@pytest.mark.parametrize("changed", ["softmax.cpp", "tiles.h"])
+def test_a_library_is_named_after_what_it_was_compiled_from(elsewhere: Path, changed: str) -> None:
     if build._compiler() is None and os.environ.get("ONWARD_REQUIRE_COMPILER") != "1":
         pytest.skip("no C++ compiler on this machine (Debian: apt-get install g++)")
     assert "compiled with" in _build(elsewhere)
     first = {file.name for file in elsewhere.glob("*.so")}
     assert len(first) == len(build.INSTRUCTIONS)
-    with (elsewhere / "softmax.cpp").open("a", encoding="utf-8") as source:
+    with (elsewhere / changed).open("a", encoding="utf-8") as source:
         source.write("// another version\n")
     _build(elsewhere)
     assert len(list(elsewhere.glob("*.so"))) == len(first)
@@ -62,9 +64,9 @@ def test_what_a_compiler_complains_of_is_passed_on(elsewhere: Path) -> None:
 def test_a_library_that_does_not_load_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.so"
     damaged.write_bytes(b"\x7fELF nothing more")
-    softmax._library.cache_clear()
-    monkeypatch.setattr(softmax, "library_for", lambda instructions: damaged)
+    library._library.cache_clear()
+    monkeypatch.setattr(library, "library_for", lambda instructions: damaged)
     try:
-        assert not softmax.is_built()
+        assert not library.is_built()
     finally:
-        softmax._library.cache_clear()
+        library._library.cache_clear()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 import torch
 from torch.nn import functional as F
@@ -11,13 +9,7 @@ from torch.nn import functional as F
 from onward.models import losses
 from onward.native import softmax
 
-
-@pytest.fixture(autouse=True)
-def _compiled() -> None:
-    """Skips where nothing is compiled, unless ONWARD_REQUIRE_COMPILER=1, as in CI."""
-    if not softmax.is_built():
-        reason = "nothing was compiled when Onward was installed (python -m onward.native.build says why)"
-        pytest.fail(reason) if os.environ.get("ONWARD_REQUIRE_COMPILER") == "1" else pytest.skip(reason)
+pytestmark = pytest.mark.usefixtures("compiled")
 
 
 def _problem(states: int, items: int, width: int, scale: float = 1.0) -> tuple[torch.Tensor, ...]:

@@ -121,12 +121,15 @@ class Onward(protocol.Driver):
         return users, self.numbers[lists.items]
 
     def answer(self, number: int, k: int) -> object:
-        """`recommend` of the model, one request, as it is served: by its graph."""
-        return self.exported.recommend(self.requests.select(slice(number, number + 1)), k, seen="exclude")
+        """`recommend` of the model, one request, as it is served."""
+        return self.served.recommend(self.requests.select(slice(number, number + 1)), k, seen="exclude")
 
     @cached_property
-    def exported(self) -> Recommender:
-        """The model as it is at the first request, after `onward export --onnx`."""
+    def served(self) -> Recommender:
+        """The model itself where compiled code answers for it; or else, as it is at the first request, by its graph,
+        after `onward export --onnx`."""
+        if self.model.quick_for(self.requests) is not None:
+            return self.model
         folder, manifest = Path(self.config["folder"]), self.data.manifest
         settings = {"name": self.model.name, **self.model.config.model_dump()}
         config = self.run.model_copy(update={"dataset": manifest.hash, "model": settings})

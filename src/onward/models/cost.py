@@ -70,7 +70,10 @@ def encoder_flops(model: SequenceModel, length: int) -> int:
     batch = steps.encode(steps.start, steps.end).to(model.output_bias.device)
     was_training = model.training
     model.eval()
-    with torch.no_grad(), counter() as counted:
+    with (
+        torch.enable_grad(),
+        counter() as counted,
+    ):  # without gradients compiled code, which counts nothing, would do it
         model.states(batch)
     model.train(was_training)
     return int(counted.get_total_flops())

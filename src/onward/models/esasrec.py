@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from onward.models.sasrec import Block, SASRec, SASRecConfig
+from onward.native import transformer as native
 from onward.space import Choice
 
 
@@ -49,6 +50,12 @@ class LiGRBlock(Block):
         inner = self._drop(F.silu(gate) * value)
         added: Tensor = self.forward_gate(x).sigmoid() * self._drop(self.narrow(inner))
         return x + added
+
+    def weights(self) -> native.Block:
+        """As `Block.weights`."""
+        gates = native.Gates(native.layer(self.attention_gate), native.layer(self.forward_gate))
+        gate, value = self.widen.weight.chunk(2)
+        return super().weights()._replace(widen=((gate, None), (value, None)), gates=gates)
 
 
 class ESASRec(SASRec):

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from onward.native.softmax import Gradients, Predictions, is_built, softmax_gradients
+from onward.native.library import is_built
+from onward.native.softmax import Gradients, Predictions, softmax_gradients
 from onward.preferences import CHUNK_ROWS
 
 

@@ -23,17 +23,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from onward.data.sequences import Histories, Ints
 from onward.errors import FormatError, MissingExtraError
 from onward.models.base import Bools, Lists, Recommender
+from onward.models.quick import Floats, allowing, as_array
 from onward.models.sequence import SequenceModel
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-Floats = NDArray[np.float32]
 Scored = tuple[Floats, Floats]
 """Vectors and biases that items are scored by."""
 TOLERANCE = 1e-5
@@ -85,18 +84,12 @@ class OnnxEncoder:
             raise FormatError(f"encoder.onnx reads {list(inputs)}, not {list(INPUTS)}", "export it again")
         self._model = model
         self._max_length = model.config.max_length
-        self._vectors = _array(model.input_table())
+        self._vectors = as_array(model.input_table())
         outputs, biases = model.output_table()
-        self._scored = _array(outputs), _array(biases)
-        self._allowed = self._biases_of(model.items.candidates)
+        self._scored = as_array(outputs), as_array(biases)
+        self._allowed = allowing(self._scored[1], model.items.candidates)
         self._real = np.ones((1, self._max_length), dtype=np.bool_)
         self._padding = self._vectors[:1], np.zeros(1, dtype=np.float32)
-
-    def _biases_of(self, allowed: Bools) -> Floats:
-        """(V + 1,) float32 biases, -inf for what is not to be recommended."""
-        biases = np.where(allowed, self._scored[1], np.float32(-np.inf))
-        biases[0] = -np.inf
-        return biases
 
     def states(self, histories: Histories) -> Floats:
         """(B, D) float32 state after each history's newest step; histories of one item or more."""
@@ -126,7 +119,7 @@ class OnnxEncoder:
         if k >= len(biases):
             return None
         # each array that is made here is felt beside the graph's work
-        biases = self._allowed.copy() if allowed is self._model.items.candidates else self._biases_of(allowed)
+        biases = self._allowed.copy() if allowed is self._model.items.candidates else allowing(biases, allowed)
         items = history.item[history.start[0] : history.end[0]].astype(np.int64)
         if seen == "exclude":
             biases[items] = -np.inf
@@ -160,11 +153,6 @@ class OnnxEncoder:
                     f"encoder.onnx gives other states than the weights do: they differ by {error:.1e}",
                     "export it again",
                 )
-
-
-def _array(tensor: Tensor) -> Floats:
-    array: Floats = tensor.detach().cpu().numpy()
-    return array
 
 
 def answer_by_graph(model: Recommender, graph: bytes) -> None:

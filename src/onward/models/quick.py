@@ -1,4 +1,4 @@
-"""What answers few histories sooner than a model's layers do: ONNX Runtime, so far."""
+"""What answers few histories sooner than a model's layers do: compiled code, or ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from onward.data.sequences import Histories
 from onward.models.base import Bools, Lists
+
+Floats = NDArray[np.float32]
 
 
 class Quick(Protocol):
@@ -26,3 +29,16 @@ class Quick(Protocol):
             seen: whether items of the history may come again.
         """
         ...
+
+
+def allowing(biases: Floats, allowed: Bools) -> Floats:
+    """(V + 1,) float32 biases, -inf for what is not to be recommended."""
+    found = np.where(allowed, biases, np.float32(-np.inf))
+    found[0] = -np.inf
+    return found
+
+
+def as_array(tensor: Tensor) -> Floats:
+    """The same numbers, without gradients."""
+    array: Floats = tensor.detach().cpu().numpy()
+    return array

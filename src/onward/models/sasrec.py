@@ -22,10 +22,12 @@ from torch.nn import functional as F
 from onward.errors import ConfigError
 from onward.models.attention import attention, fold
 from onward.models.base import Traits
-from onward.models.newest import Asked, NewestAlone, at_steps
+from onward.models.compiled import CompiledTransformer
+from onward.models.newest import Asked, at_steps
 from onward.models.noise import dropout
 from onward.models.rows import Rows
 from onward.models.sequence import SequenceConfig
+from onward.native import transformer as native
 from onward.space import Choice
 
 
@@ -87,6 +89,21 @@ class Block(nn.Module):
         mixed_BQD = attention(query_BQD, normed_BLD, normed_BLD, self.heads, seen, newest_B is None, scale, 1)
         return self.add(x_ND, F.linear(mixed_BQD.flatten(0, 1), *folded.mixed))
 
+    def weights(self) -> native.Block:
+        """The same as the compiled code reads it."""
+        weight, bias = self.query_key_value.weight.chunk(3), self.query_key_value.bias.chunk(3)
+        return native.Block(
+            attention_norm=native.layer(self.attention_norm),
+            query=(weight[0], bias[0]),
+            key=(weight[1], bias[1]),
+            value=(weight[2], bias[2]),
+            project=native.layer(self.project),
+            forward_norm=native.layer(self.forward_norm),
+            widen=(native.layer(self.widen),),
+            narrow=native.layer(self.narrow),
+            gates=None,
+        )
+
     def _attend(self, x_BLD: Tensor, seen: Tensor | None = None, asked: Asked | None = None) -> Tensor:
         if asked is not None:
             mixed = self._mix_asked(x_BLD, seen, asked)
@@ -116,7 +133,7 @@ class Block(nn.Module):
         return dropout(x, self.rate, self.training)
 
 
-class SASRec(NewestAlone):
+class SASRec(CompiledTransformer):
     """Self-attentive sequential recommendation."""
 
     name = "sasrec"
@@ -170,6 +187,15 @@ class SASRec(NewestAlone):
             x_ND = block.in_graph(x_ND, real_BL, newest_B if place == last else None)
         states_BD: Tensor = self.norm(x_ND)
         return states_BD
+
+    def weights(self) -> native.Weights:
+        """As in `CompiledTransformer`."""
+        blocks = [block for block in self.blocks if isinstance(block, Block)]
+        last = blocks[-1]
+        folded = fold(last.query_key_value, last.project, last.heads)
+        return native.Weights(
+            self.position, [block.weights() for block in blocks], *folded, native.layer(self.norm), last.heads
+        )
 
     def _placed(self, inputs_BLD: Tensor) -> Tensor:
         """Item vectors with their positions."""

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from onward.data.batch import Batch
 from onward.data.sequences import Histories
 from onward.models.base import SMALL_SCORES, Bools, Lists
+from onward.models.quick import Quick
 from onward.models.sequence_layers import SequenceConfig as SequenceConfig
 from onward.models.sequence_losses import SequenceLosses
 
@@ -40,12 +41,17 @@ class SequenceModel(SequenceLosses):
         exclude: Histories | None = None,
     ) -> Lists:
         """As `Recommender.recommend`; a single history is answered quickly, where something does."""
-        few = len(histories) == 1 and self.items.n < SMALL_SCORES and exclude is None
-        if self.quick is not None and few and not self.asks_more and self._known(histories)[0]:
-            found = self.quick.best(histories, k, self.items.candidates if candidates is None else candidates, seen)
+        alone = len(histories) == 1 and self.items.n < SMALL_SCORES and exclude is None and not self.asks_more
+        quick = self.quick_for(histories) if alone else None
+        if quick is not None and self._known(histories)[0]:
+            found = quick.best(histories, k, self.items.candidates if candidates is None else candidates, seen)
             if found is not None:
                 return found
         return super().recommend(histories, k, candidates, seen, exclude)
+
+    def quick_for(self, histories: Histories) -> Quick | None:
+        """What answers few such histories sooner than the layers do, where something does."""
+        return self.quick
 
     def last_states(self, histories: Histories) -> Tensor:
         """(B, W) state that each history is answered from; histories of one item or more, unless the model `opens`."""
@@ -58,8 +64,9 @@ class SequenceModel(SequenceLosses):
         """
         known = histories.lengths > 0
         if known.all():
-            if self.quick is not None and len(histories) <= FEW_HISTORIES:
-                return torch.from_numpy(self.quick.states(histories))
+            quick = self.quick_for(histories) if len(histories) <= FEW_HISTORIES else None
+            if quick is not None:
+                return torch.from_numpy(quick.states(histories))
             return self._answers(histories, self._ranking_states)
         extra = 0 if self.interest_head is None or self.config.ranks else self.interest_head.extra
         states = self.output_bias.new_zeros(len(histories), self.config.width + extra)

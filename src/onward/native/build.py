@@ -13,7 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-SOURCE = Path(__file__).with_name("softmax.cpp")
+FOLDER = Path(__file__).parent
+SOURCES = sorted(FOLDER.glob("*.cpp"))
 INSTRUCTIONS = {"AVX2": ["-mavx2", "-mfma"], "AVX512": ["-mavx512f", "-mavx512dq", "-mavx512vl", "-mavx512bw", "-mfma"]}
 """What PyTorch calls a processor's vector instructions -> the options that compile for them."""
 OPTIONS = ["-std=c++17", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-shared", "-fPIC"]
@@ -21,7 +22,8 @@ OPTIONS = ["-std=c++17", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-share
 
 def library_for(instructions: str) -> Path:
     """Where the library for these vector instructions is, if it was built."""
-    return SOURCE.with_name(f"softmax-{hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:12]}-{instructions.lower()}.so")
+    text = b"".join(file.read_bytes() for file in (*sorted(FOLDER.glob("*.h")), *SOURCES))
+    return FOLDER / f"kernels-{hashlib.sha256(text).hexdigest()[:12]}-{instructions.lower()}.so"
 
 
 def build() -> str:
@@ -34,14 +36,14 @@ def build() -> str:
     for instructions, options in INSTRUCTIONS.items():
         library = library_for(instructions)
         unfinished = library.with_suffix(f".{os.getpid()}")
-        command = [compiler, *OPTIONS, *options, str(SOURCE), "-o", str(unfinished)]
+        command = [compiler, *OPTIONS, *options, *map(str, SOURCES), "-o", str(unfinished)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             unfinished.unlink(missing_ok=True)
             return f"{' '.join(command)} failed, so that PyTorch does the kernels' work:\n{done.stderr}"
         unfinished.replace(library)
     current = {library_for(instructions) for instructions in INSTRUCTIONS}
-    for old in set(SOURCE.parent.glob("softmax-*.so")) - current:
+    for old in set(FOLDER.glob("*.so")) - current:
         old.unlink()
     return f"compiled with {compiler}: {', '.join(sorted(library.name for library in current))}"
 

@@ -7,136 +7,14 @@
 // Legend: S states, T targets, V items, D width. Matrices that come in and go out are dense, row by row.
 
 #include <cmath>
-#include <cstddef>
-#include <cstdint>
-#include <cstring>
 
-#include <sys/mman.h>
+#include "tiles.h"
 
 namespace {
 
-using Index = std::ptrdiff_t;
-
-// A tile of the result, TILE_ROWS times TILE_COLUMNS sums, fills the registers. GCC and Clang make vectors of these.
-#ifdef __AVX512F__
-constexpr Index LANES = 16, TILE_ROWS = 12;
-#else
-constexpr Index LANES = 8, TILE_ROWS = 6;
-#endif
-constexpr Index TILE_COLUMNS = 2 * LANES;
 constexpr Index STRETCH = 256;  // items whose vectors stay in the first cache while all rows of a block pass
 constexpr Index BLOCK_LOGITS = 330'000;  // of a block of rows: 1.3 MB
-constexpr float LOG2_E = 1.44269504f, LN_2 = 0.69314718f;
 constexpr float NO_ITEM = -1e30f;  // bias of the columns that fill the last panel
-
-typedef float Vector __attribute__((vector_size(4 * LANES)));
-typedef std::int32_t Bits __attribute__((vector_size(4 * LANES)));
-
-Vector load(const float* from) {
-    Vector found;
-    std::memcpy(&found, from, sizeof found);
-    return found;
-}
-
-void store(Vector what, float* to) { std::memcpy(to, &what, sizeof what); }
-
-Index rounded_up(Index size, Index step) { return (size + step - 1) / step * step; }
-
-Index least(Index first, Index second) { return first < second ? first : second; }
-
-// Floats to work in, in large pages where the system has them: of small ones a block has more than the processor keeps
-// the addresses of.
-class Workspace {
-  public:
-    explicit Workspace(Index floats) : bytes(rounded_up(floats * sizeof(float), PAGE) + PAGE) {
-        mapped = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-#ifdef MADV_HUGEPAGE
-        if (given()) madvise(mapped, bytes, MADV_HUGEPAGE);
-#endif
-    }
-
-    Workspace(const Workspace&) = delete;
-
-    ~Workspace() {
-        if (given()) munmap(mapped, bytes);
-    }
-
-    bool given() const { return mapped != MAP_FAILED; }
-
-    float* begin() const {
-        return reinterpret_cast<float*>(rounded_up(reinterpret_cast<Index>(mapped), PAGE));
-    }
-
-  private:
-    static constexpr Index PAGE = 2 << 20;
-    Index bytes;
-    void* mapped;
-};
-
-struct Tile {
-    Vector sums[TILE_ROWS][2];
-
-    void load(const float* from) {
-        for (Index row = 0; row < TILE_ROWS; ++row)
-            for (Index half = 0; half < 2; ++half)
-                sums[row][half] = ::load(from + row * TILE_COLUMNS + half * LANES);
-    }
-
-    void store(float* to) const {
-        for (Index row = 0; row < TILE_ROWS; ++row)
-            for (Index half = 0; half < 2; ++half)
-                ::store(sums[row][half], to + row * TILE_COLUMNS + half * LANES);
-    }
-
-    void add_to(float* sum) {
-        Tile before;
-        before.load(sum);
-        for (Index row = 0; row < TILE_ROWS; ++row)
-            for (Index half = 0; half < 2; ++half) sums[row][half] += before.sums[row][half];
-        store(sum);
-    }
-
-    // Adds the product of `left`, whose rows and columns are so far apart, and of `depth` rows of `right`.
-    void add_product(Index depth, const float* left, Index row_step, Index column_step, const float* right) {
-        for (Index at = 0; at < depth; ++at) {
-            const Vector first = ::load(right + at * TILE_COLUMNS), second = ::load(right + at * TILE_COLUMNS + LANES);
-            for (Index row = 0; row < TILE_ROWS; ++row) {
-                const float factor = left[row * row_step + at * column_step];
-                sums[row][0] += factor * first;
-                sums[row][1] += factor * second;
-            }
-        }
-    }
-};
-
-// 2 ** x, to a rounding, for x of at most 0; below 2 ** -126.5 it is nothing. The polynomial is the one of degree 6
-// that is least wrong, relatively, between -1/2 and 1/2, which is where rounding to whole numbers leaves x.
-Vector power_of_two(Vector x) {
-    const float whole = 12582912.0f + 127;  // 1.5 * 2 ** 23 rounds what is added to it, and 127 is the exponent of 1
-    x = x < -127.0f ? Vector{} - 127.0f : x;
-    const Vector rounded = x + whole, rest = x - (rounded - whole);
-    Vector power = 1.5345812e-4f * rest + 1.3399901e-3f;
-    power = power * rest + 9.6184891e-3f;
-    power = power * rest + 5.5503286e-2f;
-    power = power * rest + 2.4022646e-1f;
-    power = power * rest + 6.9314718e-1f;
-    power = power * rest + 1.0f;
-    return power * reinterpret_cast<Vector>(reinterpret_cast<Bits>(rounded) << 23);
-}
-
-Vector larger(Vector first, Vector second) { return first < second ? second : first; }
-
-float sum(Vector lanes) {
-    float total = 0;
-    for (Index lane = 0; lane < LANES; ++lane) total += lanes[lane];
-    return total;
-}
-
-float largest(Vector lanes) {
-    float found = lanes[0];
-    for (Index lane = 1; lane < LANES; ++lane) found = found < lanes[lane] ? lanes[lane] : found;
-    return found;
-}
 
 // Sizes, rounded up to whole tiles, and where in the workspace everything is. A panel is TILE_COLUMNS items, a part as
 // many columns of the table.
@@ -325,8 +203,8 @@ bool softmax_loss(const float* states, std::ptrdiff_t n_states, const float* tab
                   std::ptrdiff_t n_targets, const float* weights, const float* asked, const float* other,
                   float* log_target, float* scale, float* grad_states, float* grad_table, float* grad_bias) {
     const Layout layout(n_states, items, width);
-    const Workspace workspace(layout.size());
-    if (!workspace.given()) return false;
+    Workspace workspace;
+    if (!workspace.has(layout.size())) return false;
     Softmax softmax(layout, workspace.begin());
     softmax.take_table(table, bias, items);
     Index target = 0;

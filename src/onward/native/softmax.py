@@ -5,15 +5,13 @@ Legend: S states, T targets, V items, D width.
 
 from __future__ import annotations
 
-import ctypes
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from onward.native.build import library_for
+from onward.native.library import at, library
 
 PART_ROWS = 256
 """States that keep a thread busy long enough."""
@@ -39,22 +37,6 @@ class Predictions(NamedTuple):
     owners: Tensor | None
     asked: Tensor | None
     other: Tensor | None
-
-
-def is_built() -> bool:
-    """Whether it was compiled for the vector instructions that PyTorch uses here, and can be loaded."""
-    return _library() is not None
-
-
-@cache
-def _library() -> ctypes.CDLL | None:
-    file = library_for(torch.backends.cpu.get_cpu_capability())
-    try:
-        library = ctypes.CDLL(str(file))
-    except OSError:  # there is none, or it was compiled where the system is newer
-        return None
-    library.softmax_loss.restype = ctypes.c_bool
-    return library
 
 
 def softmax_gradients(predictions: Predictions) -> Gradients:
@@ -125,17 +107,9 @@ def _one_thread(predictions: Predictions) -> Gradients:
     log_target, scale = torch.empty_like(weights), torch.empty_like(weights)
     grad_states, grad_table, grad_bias = torch.empty_like(states), torch.empty_like(table), torch.empty_like(bias)
     passed = (
-        *(states, len(states), table, bias, *table.shape, targets, owners, len(targets), weights, asked, other),
-        *(log_target, scale, grad_states, grad_table, grad_bias),
+        *(at(states), len(states), at(table), at(bias), *table.shape, at(targets), at(owners), len(targets)),
+        *map(at, (weights, asked, other, log_target, scale, grad_states, grad_table, grad_bias)),
     )
-    library = _library()
-    assert library is not None  # `is_built` said so
-    if not library.softmax_loss(*map(_in_c, passed)):
+    if not library().softmax_loss(*passed):
         raise MemoryError(f"the loss over {len(table)} items found no memory to work in")
     return log_target, scale, grad_states, grad_table, grad_bias
-
-
-def _in_c(argument: Tensor | int | None) -> ctypes.c_ssize_t | ctypes.c_void_p:
-    if isinstance(argument, int):
-        return ctypes.c_ssize_t(argument)
-    return ctypes.c_void_p(None if argument is None else argument.data_ptr())

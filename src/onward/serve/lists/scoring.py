@@ -1,4 +1,4 @@
-"""Scores and states of a loaded model, by torch or by ONNX Runtime, whichever is faster here.
+"""Scores and states of a loaded model, by itself or by ONNX Runtime, whichever is faster here.
 
 Legend: B requests, V items, D width.
 """
@@ -28,7 +28,7 @@ from onward.models.sequence import SequenceModel
 from onward.serve.lists.remembered import RememberedStates
 
 PROBE = ((1, 50), (8, 50))
-"""(rows, steps) on which torch and ONNX Runtime are compared."""
+"""(rows, steps) on which the model and ONNX Runtime are compared."""
 PROBE_RUNS = 20
 TYPICAL_EVENTS = 50
 log = structlog.get_logger("onward.serve")
@@ -36,9 +36,9 @@ log = structlog.get_logger("onward.serve")
 
 @dataclass(frozen=True)
 class Speed:
-    """Milliseconds of one history of 50 events, by torch and by ONNX Runtime (None where it can't)."""
+    """Milliseconds of one history of 50 events, by the model itself and by ONNX Runtime (None where it can't)."""
 
-    torch: float
+    own: float
     onnx: float | None
 
 
@@ -83,8 +83,8 @@ class Scorer:
         self._scored_by = (self.table.to(device), self.bias.to(device))
 
     def _choose(self, bundle: Bundle, model: SequenceModel, onnx: bool) -> None:
-        by_torch = _measure(lambda histories: model.encoded(histories).cpu(), model)
-        self.speed = Speed(by_torch[0], None)
+        by_itself = _measure(lambda histories: model.encoded(histories).cpu(), model)
+        self.speed = Speed(by_itself[0], None)
         if not onnx or not (bundle.path / ENCODER).is_file():
             return
         try:
@@ -93,8 +93,8 @@ class Scorer:
             return
         encoder.check()
         by_onnx = _measure(encoder.states, model)
-        self.speed = Speed(by_torch[0], by_onnx[0])
-        if sum(by_onnx) < sum(by_torch):
+        self.speed = Speed(by_itself[0], by_onnx[0])
+        if sum(by_onnx) < sum(by_itself):
             self._encoder = encoder
 
     @property

@@ -59,7 +59,7 @@ def load_model(name: str, folder: Path, settings: ServeConfig, models: Path | No
     bundle = load_bundle(folder)
     scorer = Scorer(bundle, settings.models.onnx, settings.models.remembered_mib * 2**20)
     _try(scorer, name)
-    facts = {} if scorer.speed is None else {"torch_ms": scorer.speed.torch, "onnx_ms": scorer.speed.onnx}
+    facts = {} if scorer.speed is None else {"own_ms": scorer.speed.own, "onnx_ms": scorer.speed.onnx}
     log.info("model tried", model=name, onnx=scorer.uses_onnx, **facts)
     if not scorer.has_states or scorer.trained.sum() <= settings.retrieval.exact_items:
         return LoadedModel(name, bundle, scorer)
