@@ -38,7 +38,7 @@ help:
 install: $(STAMP)
 
 # The stamp is written last: an installation that was interrupted has none, and starts anew.
-$(STAMP): pyproject.toml requirements.lock hatch_build.py src/onward/native/build.py src/onward/native/softmax.cpp
+$(STAMP): pyproject.toml requirements.lock hatch_build.py src/onward/native/build.py $(wildcard src/onward/native/*.cpp src/onward/native/*.h)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "Onward needs Python 3.11 or newer, and '$(PYTHON)' is: $$($(PYTHON) --version 2>/dev/null || echo not there)"; \
 	  echo "Name another one, for example: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }

@@ -10,9 +10,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
-from onward.native import build, library
+from onward.data.sequences import Histories
+from onward.models.base import Items
+from onward.models.compiled import CompiledTransformer
+from onward.models.registry import model_class
+from onward.native import build, library, softmax
 
 pytestmark = pytest.mark.skipif(
     platform.machine() not in ("x86_64", "AMD64") or sys.platform == "win32",
@@ -70,3 +76,43 @@ def test_a_library_that_does_not_load_is_none(monkeypatch: pytest.MonkeyPatch, t
         assert not library.is_built()
     finally:
         library._library.cache_clear()
+
+
+def test_the_code_for_wider_vectors_gives_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiled for AVX-512, in the instructions that every machine of the tests has: a compiler halves the vectors."""
+    compiler = build._compiler()
+    if compiler is None or not library.is_built():
+        pytest.skip("nothing is compiled on this machine")
+    wide = tmp_path / "wide.so"
+    options = [*build.OPTIONS, *build.INSTRUCTIONS["AVX2"], "-D__AVX512F__"]
+    subprocess.run([compiler, *options, *map(str, build.SOURCES), "-o", str(wide)], check=True, capture_output=True)
+    found = []
+    for loaded in (library.library(), library.load(wide)):
+        monkeypatch.setattr(library, "_library", lambda loaded=loaded: loaded)
+        found.append([*_states(), *_gradients()])
+    assert library.library().tile_columns() == 32
+    for wanted, got in zip(*found, strict=True):
+        assert (got - wanted).abs().max() <= 1e-5 * wanted.abs().max()
+
+
+def _states() -> list[torch.Tensor]:
+    counts = np.ones(51, dtype=np.int64)
+    cls = model_class("esasrec")
+    torch.manual_seed(0)
+    model = cls(
+        cls.Config.parse({"width": 33, "heads": 3, "max_length": 90}), Items(counts, np.arange(51, dtype=np.int32))
+    )
+    assert isinstance(model, CompiledTransformer)
+    lists = [[1 + at % 50 for at in range(length)] for length in (1, 5, 12, 13, 31, 32, 33, 90)]
+    histories = Histories.from_lists(lists, 50)
+    one = model.recommend(histories.select(slice(6, 7)), 10)
+    return [model.encoded(histories), torch.from_numpy(one.scores), torch.from_numpy(one.items)]
+
+
+def _gradients() -> tuple[torch.Tensor, ...]:
+    random = torch.Generator().manual_seed(0)
+    states, table = torch.randn(25, 33, generator=random), torch.randn(50, 33, generator=random)
+    targets, weights = torch.randint(50, (25,), generator=random), torch.full((25,), 1 / 25)
+    return softmax.softmax_gradients(
+        softmax.Predictions(states, table, table[:, 0], targets, weights, None, None, None)
+    )

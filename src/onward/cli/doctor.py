@@ -62,7 +62,7 @@ def _print(facts: Doctor) -> None:
         "bf16": f"yes: {bf16}" if bf16 else "not in this processor",
         "compiled": "yes"
         if facts.compiled
-        else "no, so training takes longer; to know why: python -m onward.native.build",
+        else "no, so training and answers take longer; to know why: python -m onward.native.build",
         "training": _training(facts.training),
         "GPU": gpus or "none that PyTorch sees; everything runs on the processor",
         "cache": f"{facts.cache}: {', '.join(facts.cached) or 'empty'}",

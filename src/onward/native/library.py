@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -37,10 +38,14 @@ def library() -> ctypes.CDLL:
 
 @cache
 def _library() -> ctypes.CDLL | None:
-    file = library_for(torch.backends.cpu.get_cpu_capability())
+    return load(library_for(torch.backends.cpu.get_cpu_capability()))
+
+
+def load(file: Path) -> ctypes.CDLL | None:
+    """What was compiled to a file; None where there is nothing, or it was compiled where the system is newer."""
     try:
         found = ctypes.CDLL(str(file))
-    except OSError:  # there is none, or it was compiled where the system is newer
+    except OSError:
         return None
     for name, (result, arguments) in _FUNCTIONS.items():
         function = getattr(found, name)
