@@ -147,8 +147,9 @@ def load_bundle(path: str | Path, device: torch.device | None = None, onnx: bool
 
     Args:
         device: where a sequence model is put; None: where `compute_device` says.
-        onnx: answer few histories at once by ONNX Runtime, on the processor, in half the time or less; needs a bundle
-            that was exported with its graph, `onward export --onnx`.
+        onnx: answer few histories at once by ONNX Runtime, on the processor, in half of PyTorch's time or less; needs a
+            bundle that was exported with its graph, `onward export --onnx`. What is compiled (`onward doctor`) is
+            sooner still, for `sasrec` and `esasrec`, and asks for nothing.
 
     Raises:
         ConfigError: `ONWARD_DEVICE` names no device of this machine; `onnx`, and the bundle has no graph.

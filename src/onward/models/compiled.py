@@ -121,13 +121,13 @@ class Compiled:
     def states(self, histories: Histories) -> Floats:
         """As in `Quick`."""
         start = np.maximum(histories.start, histories.end - self._model.config.max_length)
-        items = torch.from_numpy(histories.item[ranges(start, histories.end)])
+        items = torch.from_numpy(histories.item[ranges(start, histories.end)].astype(np.int32, copy=False))
         states: Floats = self.transformer.states(self._vectors, torch.from_numpy(histories.end - start), items).numpy()
         return states
 
     def best(self, history: Histories, k: int, allowed: Bools, seen: Literal["exclude", "include"]) -> Lists | None:
         """As in `Quick`; None where a score is NaN."""
         catalog = self._catalog if allowed is self._model.items.candidates else self._catalog_of(allowed)
-        items = history.item[history.start[0] : history.end[0]]
+        items = history.item[history.start[0] : history.end[0]].astype(np.int32, copy=False)
         found = self.transformer.best(catalog, items, k, seen == "exclude") if k > 0 else None
         return None if found is None else Lists(*found, np.zeros(1, dtype=np.bool_))

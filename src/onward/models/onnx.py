@@ -1,4 +1,4 @@
-"""ONNX Runtime in place of a sequence model's layers: half the time of one request, or less.
+"""ONNX Runtime in place of a sequence model's layers: half of PyTorch's time for one request, or less.
 
 A graph holds the layers alone; item vectors stay in the weights and are handed to it. It reads
 
