@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from onward.config import dump_toml
-from onward.data.arrays import Ints
+from onward.data.arrays import Ints, distinct
 from onward.data.columns import Columns, file_name
 from onward.data.dataset import CODED, FEATURE, SEGMENT, Dataset, Manifest
 from onward.data.facts import find_facts
@@ -66,7 +66,7 @@ def _coded(manifest: Manifest) -> list[str]:
 def _values(dataset: Dataset, name: str, columns: Columns) -> pl.Series:
     """The values of an event feature that occur in some events, whose codes are numbered anew."""
     key = f"{FEATURE}{name}"
-    used = np.unique(columns[key])
+    used = distinct(columns[key])
     used = used[used > 0]
     columns[key] = np.where(columns[key] > 0, np.searchsorted(used, columns[key]) + 1, 0).astype(columns[key].dtype)
     return dataset.event_values(name).gather(used - 1)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from onward.config import RequestTime
-from onward.data.arrays import ranges
+from onward.data.arrays import distinct, ranges
 from onward.data.augment import AugmentedRows
 from onward.data.batch import Batch
 from onward.data.dataset import MISSING_TIME
@@ -234,7 +234,7 @@ class Steps:
             return last + 1 - first
         position = np.flatnonzero(self.weight > 0)
         step = position if self.bounds is None else np.searchsorted(self.bounds, position, side="right") - 1
-        step = np.unique(step)
+        step = distinct(step)
         counts: Ints = np.searchsorted(step, last, side="right") - np.searchsorted(step, first)
         return counts
 

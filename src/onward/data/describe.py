@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from onward.data.arrays import distinct
 from onward.data.dataset import CODED, FEATURE, MISSING_TIME, Dataset, Manifest
 from onward.data.parts import Parts, default_parts
 from onward.data.profile import MEASURES, Measure, Names, Numbers, numbers_of, profile_of
@@ -121,7 +122,7 @@ def _event_column(name: str, dataset: Dataset, parts: Parts | None) -> Column:
     values = np.asarray(dataset.histories.columns[name])
     kind = _KINDS[name]
     if kind in UNCOUNTED:
-        different = dataset.manifest.items if name == "item" else len(np.unique(values))
+        different = dataset.manifest.items if name == "item" else len(distinct(values))
         example = dataset.catalog.id(int(values[0])) if name == "item" else str(values[0])
         return Column(table="events", name=name, kind=kind, missing=0.0, different=different, example=_cut(example))
     known = name in dataset.manifest.known_at_request

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onward.config import SplitConfig
+from onward.data.arrays import distinct
 from onward.data.columns import Columns, rows_of
 
 _SLICE = 8_000_000
@@ -91,8 +92,10 @@ def _not_last_two(owner: NDArray[np.int64], some: Columns) -> NDArray[np.bool_]:
 
 
 def _repeats(owner: NDArray[np.int64], some: Columns, train: NDArray[np.bool_], n_items: int) -> int:
-    place = _places(owner, some)[train]
     key = owner[train] * (n_items + 1) + some["item"][train]
+    if "group" not in some:  # all but the first of a user's events with an item
+        return len(key) - len(distinct(key))
+    place = some["group"][train]
     order = np.argsort(key, kind="stable")
     key, place = key[order], place[order]
     first = np.ones(len(key), dtype=np.bool_)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onward.config import SplitConfig
+from onward.data.arrays import distinct
 from onward.data.drift import Floats
 from onward.data.sequences import Histories, Ints
 from onward.data.split import split
@@ -59,7 +60,7 @@ def default_parts(data: Histories) -> Parts | None:
         owner = np.zeros(len(data.item), dtype=np.int64)
         owner[positions] = rows
         training = made.training(data).positions()[1]
-        test = np.unique(made.test.targets(data)[1])
+        test = distinct(made.test.targets(data)[1])
         item = data.item.astype(np.int64) - 1
         return Parts(protocol, training, test, item, owner)
     return None

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from onward.config import SplitConfig
+from onward.data.arrays import distinct
 from onward.data.requests import Part, Split, groups_of, owner_of, part_of
 from onward.data.sequences import Histories, Ints
 from onward.data.targets import is_action
@@ -174,7 +175,7 @@ def by_users(data: Histories, config: SplitConfig) -> Split:
     if not len(valid) or not len(test):
         what = "a second event" if config.known_events is None else f"more than {config.known_events} events"
         raise DataError(f"protocol 'users': no held-out user has {what}, so there is nothing to predict")
-    predicted = len(np.unique(valid.user)) + len(np.unique(test.user))
+    predicted = len(distinct(valid.user)) + len(distinct(test.user))
     return Split(config, train_end, valid, test, n_valid + n_test - predicted)
 
 

@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import sparse
 
+from onward.data.arrays import distinct
 from onward.data.catalog import Catalog
 from onward.data.sequences import Histories, Ints
 
@@ -18,7 +19,7 @@ _PAIRS = 1_000_000
 
 def coverage(items: Ints, candidates: NDArray[np.bool_]) -> float:
     """Share of the candidates ((V + 1,) bool) that are in some list."""
-    return len(np.unique(items[items > 0])) / max(int(candidates.sum()), 1)
+    return len(distinct(items[items > 0])) / max(int(candidates.sum()), 1)
 
 
 def gini(items: Ints, candidates: NDArray[np.bool_]) -> float:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from onward.data.arrays import distinct
 from onward.data.sequences import Histories, Ints
 from onward.data.split import Part
 from onward.evaluate.external import known_only
@@ -149,7 +150,7 @@ def rank_targets(
 def _distinct_targets(data: Histories, rows: Ints, positions: Ints) -> tuple[Ints, Ints]:
     """(request, item) of each distinct target, sorted: two (T,) int64."""
     width = data.n_items + 1
-    keys = np.unique(rows * width + data.item[positions])
+    keys = distinct(rows * width + data.item[positions])
     return keys // width, keys % width
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from onward.data.arrays import distinct
 from onward.data.audit.findings import Case, Finding, Severity, percent, ratio
 from onward.data.dataset import FEATURE
 from onward.data.sequences import Ints
@@ -61,9 +62,9 @@ def item_features(case: Case) -> Finding:
     same = []
     for name in case.manifest.event_features:
         codes = _codes(case, name)[positions]
-        pairs = np.unique(item * (int(codes.max(initial=0)) + 1) + codes) // (int(codes.max(initial=0)) + 1)
+        pairs = distinct(item * (int(codes.max(initial=0)) + 1) + codes) // (int(codes.max(initial=0)) + 1)
         values = np.bincount(pairs, minlength=len(often))
-        if often.any() and float((values[often] == 1).mean()) >= SAME and len(np.unique(codes)) > 1:
+        if often.any() and float((values[often] == 1).mean()) >= SAME and len(distinct(codes)) > 1:
             same.append(name)
     return Finding(
         "item_features",

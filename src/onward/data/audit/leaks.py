@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from onward.data.arrays import distinct
 from onward.data.audit.findings import Case, Finding, Severity, day, graded, percent, ratio
 
 
@@ -17,8 +18,8 @@ def time_overlap(case: Case) -> Finding:
     _, positions = case.training.positions()
     trained = np.sort(case.data.time[positions])
     later = len(trained) - np.searchsorted(trained, case.test_time, side="right")
-    users = np.unique(case.split.test.user)
-    number = len(np.unique(case.split.test.user[later > 0]))
+    users = distinct(case.split.test.user)
+    number = len(distinct(case.split.test.user[later > 0]))
     median = float(np.median(case.test_time))
     after_median = ratio(int((trained > median).sum()), len(trained)) or 0.0
     share = ratio(number, len(users))

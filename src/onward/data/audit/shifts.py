@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from onward.data.arrays import distinct
 from onward.data.audit.findings import Case, Finding, Severity, graded, percent, ratio
 from onward.data.sequences import Ints
 
@@ -16,7 +17,7 @@ def cold_items(case: Case) -> Finding:
     _, target = case.test_events
     items = case.data.item[target]
     cold = case.train_counts[items] == 0
-    number, distinct = int(cold.sum()), len(np.unique(items[cold]))
+    number, different = int(cold.sum()), len(distinct(items[cold]))
     share = ratio(number, len(target))
     severity = graded(share, 0, 0.1)
     return Finding(
@@ -26,19 +27,19 @@ def cold_items(case: Case) -> Finding:
         len(target),
         share,
         severity,
-        f"{number:,} of {len(target):,} test events ({percent(share)}) are on {distinct:,} items never trained on.",
+        f"{number:,} of {len(target):,} test events ({percent(share)}) are on {different:,} items never trained on.",
         f"They count as misses for every model: no hit rate can pass {percent(1 - (share or 0.0))}.",
         ""
         if severity == "ok"
         else "Keep them as misses to see what a live site sees; train often where items are new.",
-        {"items": distinct},
+        {"items": different},
     )
 
 
 def cold_users(case: Case) -> Finding:
     """Test users without a training event, and requests without any history."""
     test = case.split.test
-    users = np.unique(test.user)
+    users = distinct(test.user)
     number = int((case.split.train_end[users] == case.data.start[users]).sum())
     empty = int((test.history_end == test.history_start).sum())
     share = ratio(number, len(users))
