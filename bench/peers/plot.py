@@ -59,7 +59,8 @@ def _curves(records: Records, panel: plt.Axes) -> None:
         panel.annotate(one["library"], where, (6, lift), textcoords="offset points", color=GREY)
     panel.set(title="NDCG@10 against time, test part", xlabel="seconds since the process started", xlim=0, ylim=0)
     if scores:
-        panel.legend(frameon=False)
+        panel.set_ylim(top=1.3 * max(one["ndcg@10"] for one in scores))  # room above the curves
+        panel.legend(frameon=False, loc="upper left", ncols=3)
     panel.grid(alpha=0.3)
 
 
