@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import ctypes
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -19,7 +18,6 @@ from onward.models.compiled import Compiled, CompiledTransformer
 from onward.models.registry import model_class
 from onward.models.windows import newest_window
 from onward.native import transformer
-from onward.native.library import library
 
 pytestmark = pytest.mark.usefixtures("compiled")
 ITEMS, LONGEST = 150, 70
@@ -287,13 +285,6 @@ def test_weights_of_another_size_are_refused() -> None:
     found.transformer._model.floats -= 1
     with pytest.raises(ValueError, match="the weights"):
         found.transformer.states(torch.zeros(4, 16), torch.tensor([4]))
-
-
-def test_structures_are_as_large_as_in_c() -> None:
-    """Both are plain pointers and numbers of eight bytes."""
-    assert library().tile_columns() in (16, 32)
-    assert ctypes.sizeof(transformer._Model) == 8 * 8
-    assert ctypes.sizeof(transformer._Catalog) == 5 * 8
 
 
 def test_a_norm_with_another_epsilon_is_refused() -> None:
